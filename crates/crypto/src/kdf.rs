@@ -1,0 +1,35 @@
+//! HKDF-SHA-256 (RFC 5869).
+
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+
+use crate::Secret;
+
+struct Length(usize);
+
+impl KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+/// `N` bytes (at most 8160) derived from `key` with an empty salt for the purpose `info` (its parts are concatenated).
+pub fn hkdf<const N: usize>(key: &[u8], info: &[&[u8]]) -> Secret<[u8; N]>
+where
+    [u8; N]: zeroize::Zeroize,
+{
+    hkdf_salted(&[], key, info)
+}
+
+/// The same with a salt.
+pub fn hkdf_salted<const N: usize>(salt: &[u8], key: &[u8], info: &[&[u8]]) -> Secret<[u8; N]>
+where
+    [u8; N]: zeroize::Zeroize,
+{
+    let mut out = Secret::new([0; N]);
+    Salt::new(HKDF_SHA256, salt)
+        .extract(key)
+        .expand(info, Length(N))
+        .and_then(|okm| okm.fill(out.expose_mut()))
+        .expect("N is at most 255 hash lengths");
+    out
+}

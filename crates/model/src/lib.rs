@@ -1,0 +1,17 @@
+//! The nouns of Keyark and their rules: no I/O, no async, no clock, no randomness.
+
+pub mod digest;
+pub mod entry;
+pub mod id;
+pub mod kind;
+pub mod position;
+pub mod record;
+pub mod time;
+
+pub use digest::Digest;
+pub use entry::{Change, ChangeContent, Entry, Outcome};
+pub use id::{ArchiveId, DomainId, Id, Incarnation, SystemId};
+pub use kind::{Kind, Shipping};
+pub use position::Position;
+pub use record::{Record, RecordFacts};
+pub use time::Time;

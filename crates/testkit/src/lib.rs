@@ -1,0 +1,1 @@
+//! Everything tests share: throw-away servers, fixtures, fault injection, whole-product stories.
