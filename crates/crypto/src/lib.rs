@@ -3,7 +3,11 @@
 pub mod aead;
 pub mod hash;
 pub mod kdf;
+pub mod keyring;
+pub mod password;
 pub mod random;
+pub mod root;
+pub mod seal;
 pub mod secret;
 pub mod sign;
 pub mod wrap;
