@@ -1,1 +1,19 @@
-//! TABLE OF CONTENTS
+//! The contract: one struct per endpoint, in one file per noun; errors; the list that everything else walks.
+
+pub mod client;
+pub mod endpoint;
+pub mod error;
+pub mod list;
+pub mod openapi;
+pub mod page;
+
+pub mod auth;
+pub mod crypto;
+pub mod domains;
+pub mod groups;
+pub mod keys;
+pub mod users;
+
+pub use endpoint::{Body, Endpoint, EndpointInfo, Method};
+pub use error::{ErrorBody, ErrorCode};
+pub use page::{Page, PageQuery};

@@ -1,6 +1,7 @@
 //! Cryptography: the only place where key material is in clear.
 
 pub mod aead;
+pub mod algorithm;
 pub mod hash;
 pub mod kdf;
 pub mod keyring;

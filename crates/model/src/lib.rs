@@ -1,8 +1,10 @@
 //! The nouns of Keyark and their rules: no I/O, no async, no clock, no randomness.
 
+pub mod access;
 pub mod digest;
 pub mod entry;
 pub mod id;
+pub mod key;
 pub mod kind;
 pub mod position;
 pub mod record;

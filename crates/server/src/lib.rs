@@ -1,1 +1,11 @@
-//! TABLE OF CONTENTS
+//! The server: one door in (`App::call`), handlers per noun, HTTP, authentication, audit, jobs.
+
+pub mod access;
+pub mod app;
+pub mod boot;
+pub mod http;
+pub mod settings;
+
+pub use app::{App, Ctx, Handle, Reply};
+pub use boot::{BootError, Folder};
+pub use settings::Settings;

@@ -1,0 +1,29 @@
+//! The list of endpoints: the router, OpenAPI, the command line and the access test walk it.
+
+/// Calls `$with!` with every request struct.
+#[macro_export]
+macro_rules! for_each_endpoint {
+    ($with:ident) => {
+        $with! {
+            auth: TokenCreate TokenList TokenGet TokenRevoke SelfUser SelfDomains PasswordChange;
+            users: UserCreate UserList UserGet UserUpdate UserDelete;
+            groups: GroupCreate GroupList GroupGet GroupUpdate GroupDelete GroupUsers GroupAddUser GroupRemoveUser;
+            keys: KeyCreate KeyList KeyQuery KeyLabels KeyGet KeyUpdate KeyDelete KeyUndelete KeyVersionCreate KeyVersionList
+                KeyActivate KeySuspend KeyResume KeyDeactivate KeyReactivate KeyRevoke KeyArchive KeyRecover KeyDestroy
+                KeyExport KeyAliasAdd KeyAliasDelete KeyLinkList KeyLinkAdd KeyLinkDelete;
+            crypto: Encrypt Decrypt Reencrypt DataKey Sign Verify Mac MacVerify Wrap Unwrap Random Encapsulate Decapsulate;
+            domains: DomainCreate DomainList DomainGet DomainUpdate DomainDelete KekList KekRotate;
+        }
+    };
+}
+
+macro_rules! infos {
+    ($($noun:ident: $($request:ident)*;)*) => {
+        /// Every endpoint, in the order of the documentation.
+        pub fn endpoints() -> Vec<$crate::EndpointInfo> {
+            vec![$($($crate::EndpointInfo::of::<$crate::$noun::$request>(),)*)*]
+        }
+    };
+}
+
+for_each_endpoint!(infos);

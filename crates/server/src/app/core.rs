@@ -1,0 +1,204 @@
+//! What one incarnation of the system runs on: store, keyring, identity. Replaced whole by a system restore.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use keyark_archive::anchor::Anchor;
+use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_PER_GENERATION};
+use keyark_crypto::seal::Kek;
+use keyark_crypto::sign::Signer;
+use keyark_crypto::{Secret, random};
+use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, SystemId, Time};
+use keyark_store::{Batch, Committed, Draft, Must, Store, Write};
+
+use super::error::{AppError, Result};
+use super::records::Header;
+
+/// The store with everything that opens it.
+pub struct Core {
+    pub store: Store,
+    pub keyring: Keyring,
+    pub system: SystemId,
+    pub incarnation: Incarnation,
+    pub jwt_key: Secret<[u8; 32]>,
+    pub signer: Signer,
+    pub anchor: Anchor,
+    /// Grows with every change of users, groups, sessions and domains: cached principals of an older epoch are stale.
+    pub epoch: AtomicU64,
+    reserving: Mutex<()>,
+}
+
+/// A KEK as a record: wrapped by the MKEK, its body empty because the wrap binds everything.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct KekHeader {
+    /// "mkek", "local-kek" or "kek".
+    pub purpose: String,
+    pub generation: u32,
+    /// Base64.
+    pub wrapped: String,
+    pub reserved: u64,
+    pub current: bool,
+    #[serde(rename = "createdAt")]
+    pub created_at: Time,
+}
+
+impl Header for KekHeader {
+    const KIND: Kind = Kind::Kek;
+}
+
+/// Secrets of this server alone; the body holds the secret.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct NodeHeader {
+    /// "jwt", "signing" or "tls".
+    pub name: String,
+    /// What of it is public (certificates in PEM).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub public: String,
+}
+
+impl Header for NodeHeader {
+    const KIND: Kind = Kind::Node;
+}
+
+/// The smallest and the largest number of seals reserved at once: a crash loses at most one reservation, and a
+/// generation outlives any number of restarts.
+const RESERVE_FIRST: u64 = 1 << 16;
+const RESERVE_MOST: u64 = 1 << 24;
+
+impl Core {
+    pub fn new(
+        store: Store,
+        keyring: Keyring,
+        jwt_key: Secret<[u8; 32]>,
+        signer: Signer,
+        anchor: Anchor,
+    ) -> Core {
+        let identity = store.identity();
+        Core {
+            system: identity.system,
+            incarnation: identity.incarnation,
+            store,
+            keyring,
+            jwt_key,
+            signer,
+            anchor,
+            epoch: AtomicU64::new(0),
+            reserving: Mutex::new(()),
+        }
+    }
+
+    /// A fresh id for a record made at `now`.
+    pub fn new_id(now: Time) -> Id {
+        Id(random::uuid_v7(now))
+    }
+
+    /// Tells cached principals that rights may have changed.
+    pub fn rights_changed(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Commits as the server itself.
+    pub fn commit_as_system(
+        &self,
+        now: Time,
+        domain: DomainId,
+        action: &str,
+        must: Vec<Must>,
+        changes: Vec<Write>,
+    ) -> Result<Committed> {
+        let draft = Draft {
+            domain,
+            actor: "system".into(),
+            request_id: String::new(),
+            action: action.into(),
+            target: String::new(),
+            outcome: Outcome::Success,
+            changes,
+        };
+        Ok(self.store.commit(Batch { must, entries: vec![draft] }, now)?)
+    }
+
+    /// The write of a KEK's record.
+    pub fn kek_write(id: Id, revision: u64, header: &KekHeader) -> Result<Write> {
+        let header = serde_json::to_vec(header).map_err(AppError::internal)?;
+        Ok(Write::Put { kind: Kind::Kek, id, revision, header: header.into(), body: Box::default(), purge: false })
+    }
+
+    /// A new KEK generation of a domain as a record to commit, and the key to add once it is committed.
+    pub fn kek_generate(&self, domain: DomainId, now: Time) -> Result<(Write, Arc<Kek>, u64)> {
+        let owner = KekOwner::Domain(domain);
+        let last = self.keyring.generations(owner).last().map_or(0, |k| k.generation);
+        let kek = Arc::new(Kek::generate(last + 1));
+        let header = KekHeader {
+            purpose: "kek".into(),
+            generation: kek.generation,
+            wrapped: encode(&self.keyring.mkek.wrap_kek(owner, &kek)),
+            reserved: RESERVE_FIRST,
+            current: true,
+            created_at: now,
+        };
+        Ok((Core::kek_write(Core::new_id(now), 1, &header)?, kek, RESERVE_FIRST))
+    }
+
+    /// Starts to seal with a KEK whose record was committed.
+    pub fn kek_adopt(&self, domain: DomainId, kek: Arc<Kek>, reserved: u64) {
+        let (owner, generation) = (KekOwner::Domain(domain), kek.generation);
+        self.keyring.add(owner, kek, 0, true);
+        self.keyring.reserved(owner, generation, reserved);
+    }
+
+    /// Accounts durably for more seals of a KEK, or rotates it when it has none left.
+    pub fn reserve_seals(&self, owner: KekOwner, generation: u32) -> Result<()> {
+        let _one_at_a_time = self.reserving.lock().expect("no panic while held");
+        let domain = match owner {
+            KekOwner::Local => DomainId::ROOT,
+            KekOwner::Domain(d) => d,
+        };
+        let purpose = if owner == KekOwner::Local { "local-kek" } else { "kek" };
+        let all = self.load_all::<KekHeader>(domain)?;
+        let Some(found) = all.into_iter().find(|k| k.header.purpose == purpose && k.header.generation == generation)
+        else {
+            return Err(AppError::internal(format!("no record of generation {generation} of {owner:?}")));
+        };
+        let now = self.store.head()?.time;
+        let mut header = found.header.clone();
+        let step = header.reserved.clamp(RESERVE_FIRST, RESERVE_MOST);
+        if header.reserved + step > SEALS_PER_GENERATION {
+            return self.kek_rotate(owner, domain, purpose, now);
+        }
+        header.reserved += step;
+        let write = Core::kek_write(found.id(), found.revision() + 1, &header)?;
+        self.commit_as_system(now, domain, "kek_reserve", vec![], vec![write])?;
+        self.keyring.reserved(owner, generation, header.reserved);
+        Ok(())
+    }
+
+    fn kek_rotate(&self, owner: KekOwner, domain: DomainId, purpose: &str, now: Time) -> Result<()> {
+        let last = self.keyring.generations(owner).last().map_or(0, |k| k.generation);
+        let kek = Arc::new(Kek::generate(last + 1));
+        let header = KekHeader {
+            purpose: purpose.into(),
+            generation: kek.generation,
+            wrapped: encode(&self.keyring.mkek.wrap_kek(owner, &kek)),
+            reserved: RESERVE_FIRST,
+            current: true,
+            created_at: now,
+        };
+        let write = Core::kek_write(Core::new_id(now), 1, &header)?;
+        self.commit_as_system(now, domain, "kek_rotate", vec![], vec![write])?;
+        let generation = kek.generation;
+        self.keyring.add(owner, kek, 0, true);
+        self.keyring.reserved(owner, generation, RESERVE_FIRST);
+        Ok(())
+    }
+}
+
+/// Standard base64, for headers.
+pub fn encode(bytes: &[u8]) -> String {
+    base64_simd::STANDARD.encode_to_string(bytes)
+}
+
+/// Standard base64 of a header, back.
+pub fn decode(text: &str) -> Result<Vec<u8>> {
+    base64_simd::STANDARD.decode_to_vec(text).map_err(|_| AppError::internal("damaged base64 in a header"))
+}

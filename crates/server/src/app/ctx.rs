@@ -1,0 +1,224 @@
+//! One call: who makes it, when, with which request id, on which system.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keyark_api::ErrorCode;
+use keyark_model::access::{Right, Roles};
+use keyark_model::{DomainId, Id, Outcome, Time};
+use keyark_store::{Batch, CommitError, Committed, Draft, Must, Write};
+
+use super::core::Core;
+use super::error::{AppError, Result};
+use super::records::{Header, Stored};
+use super::App;
+
+/// What a surface knows of a request besides its content.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub id: String,
+    /// The bearer token.
+    pub token: Option<String>,
+    /// The revision that `If-Match` names.
+    pub if_match: Option<u64>,
+    pub idempotency_key: Option<String>,
+    pub source: Option<IpAddr>,
+    /// Came over the local administration socket.
+    pub local: bool,
+    /// A body that is a file, spooled.
+    pub file: Option<PathBuf>,
+}
+
+/// Who makes a call, in which domain, with which roles there.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    pub user: Id,
+    pub username: String,
+    /// Where the call happens.
+    pub domain: DomainId,
+    /// Where the user lives.
+    pub auth_domain: DomainId,
+    pub groups: Vec<String>,
+    pub roles: Roles,
+    /// The refresh token's family, if any.
+    pub session: Option<Id>,
+    pub must_change_password: bool,
+    pub expires: Time,
+}
+
+impl Principal {
+    pub fn may(&self, right: Right) -> bool {
+        self.roles.give(right, self.domain == DomainId::ROOT)
+    }
+
+    /// `local|<uuid>`.
+    pub fn actor(&self) -> String {
+        format!("local|{}", self.user)
+    }
+}
+
+/// Everything a handler needs.
+pub struct Ctx {
+    pub app: Arc<App>,
+    pub core: Arc<Core>,
+    pub principal: Option<Arc<Principal>>,
+    pub now: Time,
+    pub request: Request,
+    pub action: &'static str,
+}
+
+impl Ctx {
+    /// The caller; only endpoints without authentication have none.
+    pub fn caller(&self) -> Result<&Arc<Principal>> {
+        self.principal.as_ref().ok_or_else(AppError::unauthorized)
+    }
+
+    /// The domain where the call happens.
+    pub fn domain(&self) -> Result<DomainId> {
+        Ok(self.caller()?.domain)
+    }
+
+    /// Demands a further right.
+    pub fn require(&self, right: Right) -> Result<()> {
+        let caller = self.caller()?;
+        match caller.may(right) {
+            true => Ok(()),
+            false if caller.may(right.to_see()) => Err(AppError::forbidden(self.action)),
+            false => Err(AppError::not_found("the resource")),
+        }
+    }
+
+    /// Checks `If-Match` against a revision.
+    pub fn check_match(&self, revision: u64) -> Result<()> {
+        match self.request.if_match {
+            Some(wanted) if wanted != revision => Err(AppError::new(
+                ErrorCode::PreconditionFailed,
+                format!("the current revision is {revision}, If-Match names {wanted}; read it again"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Commits changes of the caller's domain under this action.
+    pub async fn commit(&self, target: impl Into<String>, must: Vec<Must>, changes: Vec<Write>) -> Result<Committed> {
+        let domain = self.domain()?;
+        self.commit_in(domain, target, must, changes).await
+    }
+
+    /// Commits changes of one domain.
+    pub async fn commit_in(
+        &self,
+        domain: DomainId,
+        target: impl Into<String>,
+        must: Vec<Must>,
+        changes: Vec<Write>,
+    ) -> Result<Committed> {
+        self.commit_all(must, vec![self.draft(domain, target, changes)]).await
+    }
+
+    /// A log entry of this call.
+    pub fn draft(&self, domain: DomainId, target: impl Into<String>, changes: Vec<Write>) -> Draft {
+        Draft {
+            domain,
+            actor: self.principal.as_ref().map_or_else(|| "system".into(), |p| p.actor()),
+            request_id: self.request.id.clone(),
+            action: self.action.into(),
+            target: target.into(),
+            outcome: Outcome::Success,
+            changes,
+        }
+    }
+
+    /// Commits entries of several domains together.
+    pub async fn commit_all(&self, must: Vec<Must>, entries: Vec<Draft>) -> Result<Committed> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let answer = Box::new(move |result: std::result::Result<Committed, CommitError>| {
+            // A caller that went away does not undo the commit.
+            let _ = sender.send(result);
+        });
+        self.core.store.submit(Batch { must, entries }, self.now, answer);
+        let result = receiver.await.map_err(|_| AppError::internal("the store stopped"))?;
+        Ok(result?)
+    }
+
+    /// Commits the next revision of one record with the same body.
+    pub async fn commit_header<H: Header>(&self, stored: &Stored<H>, header: &H) -> Result<u64> {
+        let write = self.core.put_header(stored, header)?;
+        self.commit_in(stored.record.domain, stored.id().to_string(), vec![], vec![write]).await?;
+        Ok(stored.revision() + 1)
+    }
+}
+
+/// Demands that a resource is named again before something that cannot be undone.
+pub fn confirmed(confirm: Option<&str>, names: &[&str], what: &str) -> Result<()> {
+    match confirm {
+        Some(given) if names.contains(&given) => Ok(()),
+        _ => Err(AppError::new(
+            ErrorCode::ConfirmNeeded,
+            format!("{what}; to go on, repeat its exact name or id in `confirm` (command line: --confirm)"),
+        )),
+    }
+}
+
+/// `account` as the wire shows it.
+pub fn account_of(domain: DomainId) -> String {
+    if domain == DomainId::ROOT {
+        "kylo:kylo:admin:accounts:kylo".into()
+    } else {
+        format!("kylo:{domain}:admin:accounts:{domain}")
+    }
+}
+
+/// `uri` as the wire shows it.
+pub fn uri_of(domain: DomainId, path: &str, id: impl std::fmt::Display) -> String {
+    if domain == DomainId::ROOT { format!("kylo:kylo:{path}:{id}") } else { format!("kylo:{domain}:{path}:{id}") }
+}
+
+/// Whether a name fits a pattern with `*` (any run) and `?` (any one character).
+pub fn wildcard(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    p = at + 1;
+                    n = from + 1;
+                    star = Some((at, from + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wildcard;
+
+    #[test]
+    fn wildcards() {
+        for (pattern, name, fits) in [
+            ("*", "", true),
+            ("a*c", "abbc", true),
+            ("a*c", "abbd", false),
+            ("?b", "ab", true),
+            ("?b", "b", false),
+            ("*enc-key*", "my-enc-key-1", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("abc", "abcd", false),
+        ] {
+            assert_eq!(wildcard(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+}

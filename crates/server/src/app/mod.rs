@@ -1,0 +1,175 @@
+//! Door one: who may do it, what is recorded and how an error looks are decided here once for every surface.
+
+pub mod core;
+pub mod ctx;
+pub mod error;
+pub mod records;
+
+pub mod auth;
+pub mod domains;
+pub mod groups;
+pub mod users;
+
+use std::future::Future;
+use std::sync::{Arc, RwLock};
+
+use keyark_api::{Endpoint, ErrorCode};
+use keyark_model::Time;
+use keyark_model::access::Right;
+
+pub use self::core::Core;
+pub use ctx::{Ctx, Principal, Request};
+pub use error::{AppError, Result};
+
+use crate::access::{Lockout, PrincipalCache};
+use crate::boot::Folder;
+use crate::settings::Settings;
+
+/// The clock: the one place where time enters.
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
+
+/// The whole server without its sockets.
+pub struct App {
+    core: RwLock<Option<Arc<Core>>>,
+    pub folder: Folder,
+    pub settings: Settings,
+    pub clock: Clock,
+    pub(crate) principals: PrincipalCache,
+    pub(crate) lockout: Lockout,
+    /// How many Argon2 computations may run at once.
+    argon_slots: tokio::sync::Semaphore,
+}
+
+/// A handler: one per endpoint, so that the compiler finds the missing one.
+pub trait Handle<E: Endpoint> {
+    fn handle(&self, ctx: &Ctx, request: E) -> impl Future<Output = Result<Reply<E::Response>>> + Send;
+}
+
+/// A handler's answer.
+#[derive(Debug)]
+pub struct Reply<T> {
+    pub content: Content<T>,
+    /// The resource's revision, sent as ETag.
+    pub revision: Option<u64>,
+    /// Another status than the endpoint's usual one.
+    pub status: Option<u16>,
+}
+
+/// What an answer holds.
+#[derive(Debug)]
+pub enum Content<T> {
+    Json(T),
+    None,
+    File { path: std::path::PathBuf, name: String, etag: String },
+}
+
+impl<T> Reply<T> {
+    pub fn json(value: T) -> Reply<T> {
+        Reply { content: Content::Json(value), revision: None, status: None }
+    }
+
+    pub fn none() -> Reply<T> {
+        Reply { content: Content::None, revision: None, status: None }
+    }
+
+    pub fn at(mut self, revision: u64) -> Reply<T> {
+        self.revision = Some(revision);
+        self
+    }
+}
+
+impl App {
+    pub fn new(core: Core, folder: Folder, settings: Settings, clock: Clock) -> App {
+        App {
+            core: RwLock::new(Some(Arc::new(core))),
+            folder,
+            settings,
+            clock,
+            principals: PrincipalCache::default(),
+            lockout: Lockout::default(),
+            argon_slots: tokio::sync::Semaphore::new(2),
+        }
+    }
+
+    /// The running system; while a system restore replaces it, nobody gets it.
+    pub fn core(&self) -> Result<Arc<Core>> {
+        self.core.read().expect("no panic while held").clone().ok_or_else(|| {
+            let mut e = AppError::new(ErrorCode::Unavailable, "a system restore is running; try again when it is done");
+            e.retry_after = Some(2);
+            e
+        })
+    }
+
+    /// Takes the running system away (a restore begins) or puts one in place (it ended).
+    pub fn swap_core(&self, core: Option<Arc<Core>>) -> Option<Arc<Core>> {
+        self.principals.clear();
+        std::mem::replace(&mut *self.core.write().expect("no panic while held"), core)
+    }
+
+    pub fn now(&self) -> Time {
+        (self.clock)()
+    }
+
+    /// The one door: authorizes, runs, records.
+    pub async fn call<E: Endpoint>(self: &Arc<Self>, request: Request, body: E) -> (String, Result<Reply<E::Response>>)
+    where
+        App: Handle<E>,
+    {
+        let request_id = request.id.clone();
+        let result = self.call_inside(request, body).await;
+        if let Err(e) = &result {
+            match &e.internal {
+                Some(reason) => tracing::error!(action = E::ID, request = %request_id, reason, "request failed"),
+                None => tracing::debug!(action = E::ID, request = %request_id, code = e.code.wire(), "request refused"),
+            }
+        }
+        (request_id, result)
+    }
+
+    async fn call_inside<E: Endpoint>(self: &Arc<Self>, request: Request, body: E) -> Result<Reply<E::Response>>
+    where
+        App: Handle<E>,
+    {
+        let core = self.core()?;
+        let now = self.now();
+        let principal = match E::RIGHT {
+            Right::Public => None,
+            right => {
+                let principal = self.principals.authenticate(&core, &request, now)?;
+                if principal.must_change_password {
+                    return Err(AppError::new(
+                        ErrorCode::PasswordChangeRequired,
+                        "change the password first: PATCH /v1/auth/changepw or `keyark self changepw`",
+                    ));
+                }
+                if !principal.may(right) && !E::decides_by_itself() {
+                    return Err(refusal::<E>(&principal));
+                }
+                Some(principal)
+            }
+        };
+        let ctx = Ctx { app: self.clone(), core, principal, now, request, action: E::ID };
+        self.handle(&ctx, body).await
+    }
+}
+
+/// Endpoints whose handler may let in callers without the general right: a key's own permissions do that.
+trait Lenient {
+    fn decides_by_itself() -> bool;
+}
+
+impl<E: Endpoint> Lenient for E {
+    fn decides_by_itself() -> bool {
+        matches!(E::RIGHT, Right::KeyUse | Right::KeyExport | Right::KeyRead) && E::PATH.contains('{')
+            || E::PATH.starts_with("/v1/crypto/")
+    }
+}
+
+/// What you may not see looks as if it did not exist; what you may see but not do names the action (promise P9).
+fn refusal<E: Endpoint>(principal: &Principal) -> AppError {
+    if E::PATH.contains('{') && !principal.may(E::RIGHT.to_see()) {
+        AppError::not_found("the resource")
+    } else {
+        AppError::forbidden(E::ID)
+    }
+}

@@ -1,0 +1,278 @@
+//! Users.
+
+use keyark_api::users::{User, UserCreate, UserDelete, UserGet, UserList, UserUpdate};
+use keyark_api::{ErrorCode, Page, PageQuery};
+use keyark_crypto::{SecretBytes, password};
+use keyark_model::access::Role;
+use keyark_model::{DomainId, Id, Kind, Time};
+use keyark_store::Write;
+use serde::{Deserialize, Serialize};
+
+use super::core::Core;
+use super::ctx::{Ctx, wildcard};
+use super::error::{AppError, Result};
+use super::groups::{GroupHeader, groups_of, groups_without};
+use super::records::{Header, Stored};
+use super::{App, Handle, Reply};
+
+/// Clear attributes of a user; the body is the password verifier.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserHeader {
+    /// The user name in lower case: what is unique.
+    pub name: String,
+    /// The user name as it was typed.
+    pub username: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub full_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nickname: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub email: String,
+    pub created_at: Time,
+    pub updated_at: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_changed_at: Option<Time>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub password_change_required: bool,
+    /// The first password made by the server is good until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_password_until: Option<Time>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_domain_user: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub user_metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Header for UserHeader {
+    const KIND: Kind = Kind::User;
+}
+
+impl UserHeader {
+    pub fn new(username: &str, now: Time) -> UserHeader {
+        UserHeader {
+            name: username.to_lowercase(),
+            username: username.into(),
+            full_name: username.into(),
+            nickname: None,
+            email: format!("{username}@local"),
+            created_at: now,
+            updated_at: now,
+            password_changed_at: Some(now),
+            password_change_required: false,
+            first_password_until: None,
+            is_domain_user: false,
+            disabled: false,
+            user_metadata: serde_json::Map::new(),
+        }
+    }
+}
+
+/// Reads `local|<uuid>` or a bare UUID.
+pub fn user_id(text: &str) -> Option<Id> {
+    text.strip_prefix("local|").unwrap_or(text).parse().ok()
+}
+
+/// A name that can be a user's or a group's.
+pub fn name_allowed(name: &str) -> bool {
+    (1..=255).contains(&name.chars().count())
+        && !name.chars().any(|c| matches!(c, '/' | '|' | '\\' | '<' | '>') || c.is_control())
+        && !name.eq_ignore_ascii_case("global")
+}
+
+/// A password that may be chosen.
+pub fn password_allowed(password: &str) -> Result<()> {
+    match password.chars().count() {
+        8..=1024 => Ok(()),
+        _ => Err(AppError::invalid("a password has 8 to 1024 characters")),
+    }
+}
+
+/// Makes a verifier off the request threads: it takes 20 ms of one core.
+pub async fn verifier(password: String) -> Result<String> {
+    tokio::task::spawn_blocking(move || password::hash(&SecretBytes::new(password.into_bytes())))
+        .await
+        .map_err(AppError::internal)
+}
+
+fn shown(app: &App, core: &Core, stored: &Stored<UserHeader>) -> Result<User> {
+    let h = &stored.header;
+    let (failed, locked) = app.lockout.of(&account_key(stored.record.domain, &h.name));
+    Ok(User {
+        user_id: format!("local|{}", stored.id()),
+        username: h.username.clone(),
+        name: h.full_name.clone(),
+        nickname: h.nickname.clone(),
+        email: h.email.clone(),
+        created_at: h.created_at,
+        updated_at: h.updated_at,
+        password_changed_at: h.password_changed_at,
+        password_change_required: h.password_change_required,
+        logins_count: 0,
+        last_login: None,
+        failed_logins_count: u64::from(failed),
+        account_lockout_at: locked,
+        is_domain_user: h.is_domain_user,
+        disabled: h.disabled,
+        user_metadata: h.user_metadata.clone(),
+        groups: groups_of(core, stored.record.domain, stored.id())?,
+    })
+}
+
+/// The name under which failed logins are counted.
+pub fn account_key(domain: DomainId, lower_name: &str) -> String {
+    format!("{domain}/{lower_name}")
+}
+
+impl Ctx {
+    fn user_load(&self, id: &str) -> Result<Stored<UserHeader>> {
+        let domain = self.domain()?;
+        let id = if id == "self" { Some(self.caller()?.user) } else { user_id(id) };
+        self.core.load(domain, id.ok_or_else(|| AppError::not_found("the user"))?)
+    }
+
+    /// The caller's own account, which may live in another domain than the one worked in.
+    pub fn user_self(&self) -> Result<User> {
+        let caller = self.caller()?;
+        let mut user = shown(&self.app, &self.core, &self.core.load(caller.auth_domain, caller.user)?)?;
+        user.groups = caller.groups.clone();
+        Ok(user)
+    }
+}
+
+impl Handle<UserCreate> for App {
+    async fn handle(&self, ctx: &Ctx, r: UserCreate) -> Result<Reply<User>> {
+        if !name_allowed(&r.username) {
+            return Err(AppError::invalid("a user name has 1 to 255 characters, none of / | \\ < >, and is not global"));
+        }
+        password_allowed(&r.password)?;
+        let id = Core::new_id(ctx.now);
+        let mut header = UserHeader::new(&r.username, ctx.now);
+        header.full_name = r.name.unwrap_or(header.full_name);
+        header.email = r.email.unwrap_or(header.email);
+        header.nickname = r.nickname;
+        header.password_change_required = r.password_change_required.unwrap_or(false);
+        header.is_domain_user = r.is_domain_user.unwrap_or(ctx.domain()? != DomainId::ROOT);
+        header.user_metadata = r.user_metadata.unwrap_or_default();
+        let phc = verifier(r.password).await?;
+        let write = ctx.core.put(ctx.domain()?, id, 1, &header, phc.as_bytes())?;
+        ctx.commit(header.username.clone(), vec![], vec![write]).await?;
+        Ok(Reply::json(shown(&ctx.app, &ctx.core, &ctx.core.load(ctx.domain()?, id)?)?).at(1))
+    }
+}
+
+impl Handle<UserList> for App {
+    async fn handle(&self, ctx: &Ctx, r: UserList) -> Result<Reply<Page<User>>> {
+        let fits = |pattern: &Option<String>, text: &str| {
+            pattern.as_ref().is_none_or(|p| wildcard(&p.to_lowercase(), &text.to_lowercase()))
+        };
+        let members = match &r.groups {
+            None => None,
+            Some(group) => Some(ctx.core.load_named::<GroupHeader>(ctx.domain()?, group)?.header.members),
+        };
+        let mut all = ctx.core.load_all::<UserHeader>(ctx.domain()?)?;
+        all.retain(|u| {
+            fits(&r.name, &u.header.full_name)
+                && fits(&r.username, &u.header.username)
+                && fits(&r.email, &u.header.email)
+                && members.as_ref().is_none_or(|m| m.contains(&u.id()))
+        });
+        let page = PageQuery::from_wire(r.skip, r.limit).of(all);
+        let resources = page.resources.iter().map(|u| shown(&ctx.app, &ctx.core, u)).collect::<Result<_>>()?;
+        Ok(Reply::json(Page { skip: page.skip, limit: page.limit, total: page.total, resources }))
+    }
+}
+
+impl Handle<UserGet> for App {
+    async fn handle(&self, ctx: &Ctx, r: UserGet) -> Result<Reply<User>> {
+        let stored = ctx.user_load(&r.id)?;
+        Ok(Reply::json(shown(&ctx.app, &ctx.core, &stored)?).at(stored.revision()))
+    }
+}
+
+impl Handle<UserUpdate> for App {
+    async fn handle(&self, ctx: &Ctx, r: UserUpdate) -> Result<Reply<User>> {
+        let stored = ctx.user_load(&r.id)?;
+        ctx.check_match(stored.revision())?;
+        self.may_touch(ctx, stored.id())?;
+        let mut header = stored.header.clone();
+        header.updated_at = ctx.now;
+        header.full_name = r.name.unwrap_or(header.full_name);
+        header.email = r.email.unwrap_or(header.email);
+        header.nickname = r.nickname.or(header.nickname);
+        header.password_change_required = r.password_change_required.unwrap_or(header.password_change_required);
+        header.user_metadata = r.user_metadata.unwrap_or(header.user_metadata);
+        if r.disabled == Some(true) {
+            self.keep_an_admin(ctx, stored.id())?;
+        }
+        header.disabled = r.disabled.unwrap_or(header.disabled);
+        if r.locked == Some(false) {
+            ctx.app.lockout.succeeded(&account_key(stored.record.domain, &header.name));
+        }
+        let (domain, revision) = (stored.record.domain, stored.revision() + 1);
+        let write = match r.password {
+            None => ctx.core.put_header(&stored, &header)?,
+            Some(password) => {
+                password_allowed(&password)?;
+                header.password_changed_at = Some(ctx.now);
+                header.first_password_until = None;
+                // A password that somebody else chose is good for changing it, unless the request says otherwise.
+                header.password_change_required = r.password_change_required.unwrap_or(true);
+                let phc = verifier(password).await?;
+                ctx.core.put(domain, stored.id(), revision, &header, phc.as_bytes())?
+            }
+        };
+        ctx.commit(header.username.clone(), vec![], vec![write]).await?;
+        ctx.core.rights_changed();
+        let stored = ctx.core.load(domain, stored.id())?;
+        Ok(Reply::json(shown(&ctx.app, &ctx.core, &stored)?).at(stored.revision()))
+    }
+}
+
+impl Handle<UserDelete> for App {
+    async fn handle(&self, ctx: &Ctx, r: UserDelete) -> Result<Reply<keyark_api::endpoint::NoBody>> {
+        let stored = ctx.user_load(&r.id)?;
+        ctx.check_match(stored.revision())?;
+        self.may_touch(ctx, stored.id())?;
+        self.keep_an_admin(ctx, stored.id())?;
+        let mut writes: Vec<Write> = groups_without(&ctx.core, stored.record.domain, stored.id(), ctx.now)?;
+        writes.push(ctx.core.delete(&stored));
+        ctx.commit(stored.header.username.clone(), vec![], writes).await?;
+        ctx.core.rights_changed();
+        Ok(Reply::none())
+    }
+}
+
+impl App {
+    /// Nobody changes or removes a user with rights that they could not give: that would be a way to take them.
+    fn may_touch(&self, ctx: &Ctx, user: Id) -> Result<()> {
+        let roles = ctx.caller()?.roles;
+        match groups_of(&ctx.core, ctx.domain()?, user)?.iter().find(|g| !roles.may_grant(g)) {
+            None => Ok(()),
+            Some(group) => Err(AppError::new(
+                ErrorCode::Forbidden,
+                format!("this user is in {group:?}, which the caller may not give; ask an administrator"),
+            )),
+        }
+    }
+
+    /// The last admin of a domain that has one cannot be removed or disabled.
+    pub(super) fn keep_an_admin(&self, ctx: &Ctx, leaving: Id) -> Result<()> {
+        let domain = ctx.domain()?;
+        let admins = ctx.core.load_named::<GroupHeader>(domain, Role::Admin.name())?.header.members;
+        let another = |id: &Id| {
+            *id != leaving
+                && [domain, DomainId::ROOT]
+                    .iter()
+                    .any(|d| ctx.core.load::<UserHeader>(*d, *id).is_ok_and(|u| !u.header.disabled))
+        };
+        if admins.contains(&leaving) && !admins.iter().any(another) {
+            return Err(AppError::new(
+                ErrorCode::LastAdmin,
+                "this is the last member of the group admin; put another user into it first",
+            ));
+        }
+        Ok(())
+    }
+}

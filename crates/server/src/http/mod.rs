@@ -1,0 +1,141 @@
+//! HTTP: the routes of the list of endpoints, reading requests, writing answers.
+
+pub mod answer;
+pub mod read;
+pub mod serve;
+pub mod tls;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, RawPathParams, Request as HttpRequest, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use keyark_api::{Endpoint, EndpointInfo, ErrorCode, Method};
+use keyark_crypto::random;
+
+use crate::app::{App, AppError, Handle, Request};
+use answer::{answer, answer_error};
+use read::{Fields, read};
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub address: Option<std::net::IpAddr>,
+    /// The local administration socket.
+    pub local: bool,
+}
+
+fn filter(method: Method) -> MethodFilter {
+    match method {
+        Method::GET => MethodFilter::GET,
+        Method::POST => MethodFilter::POST,
+        Method::PUT => MethodFilter::PUT,
+        Method::PATCH => MethodFilter::PATCH,
+        Method::DELETE => MethodFilter::DELETE,
+    }
+}
+
+fn route<E: Endpoint>(mut router: Router<Arc<App>>) -> Router<Arc<App>>
+where
+    App: Handle<E>,
+{
+    let fields = Arc::new(Fields::of(&EndpointInfo::of::<E>()));
+    let handler = move |State(app): State<Arc<App>>,
+                        ConnectInfo(peer): ConnectInfo<Peer>,
+                        path: RawPathParams,
+                        http: HttpRequest| {
+        let fields = fields.clone();
+        async move { dispatch::<E>(app, peer, path, http, &fields).await }
+    };
+    for path in std::iter::once(&E::PATH).chain(E::ALSO) {
+        let method: MethodRouter<Arc<App>> = on(filter(E::METHOD), handler.clone());
+        router = router.route(path, method.clone()).route(&format!("/api{path}"), method);
+    }
+    router
+}
+
+macro_rules! routes {
+    ($($noun:ident: $($request:ident)*;)*) => {
+        /// Every endpoint under `/v1` and `/api/v1`, and the pages without authentication.
+        pub fn router(app: Arc<App>) -> Router {
+            let router = Router::new();
+            $($(let router = route::<keyark_api::$noun::$request>(router);)*)*
+            let router = crate::http::serve::pages(router);
+            router.method_not_allowed_fallback(wrong_method).fallback(no_such_path).with_state(app)
+        }
+    };
+}
+
+keyark_api::for_each_endpoint!(routes);
+
+async fn wrong_method() -> Response {
+    answer_error(&new_request_id(), &AppError::new(ErrorCode::MethodNotAllowed, "this path does not know this method"))
+}
+
+async fn no_such_path() -> Response {
+    let e = AppError::new(ErrorCode::NotFound, "there is no such path; the list is at /v1/openapi.json and /docs");
+    answer_error(&new_request_id(), &e)
+}
+
+fn new_request_id() -> String {
+    uuid::Uuid::from_bytes(random::bytes()).simple().to_string()
+}
+
+/// Reads what every request may carry in its headers.
+fn request_of(headers: &HeaderMap, peer: Peer) -> Result<Request, AppError> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    let id = text("x-request-id")
+        .filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
+        .map_or_else(new_request_id, str::to_owned);
+    let token = text("authorization")
+        .and_then(|v| v.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim().to_owned());
+    let if_match = match text("if-match") {
+        None | Some("*") => None,
+        Some(tag) => Some(tag.trim_matches('"').parse().map_err(|_| {
+            AppError::new(ErrorCode::PreconditionFailed, "If-Match holds the ETag of an earlier answer, a number in quotes")
+        })?),
+    };
+    let idempotency_key = text("idempotency-key").map(str::to_owned);
+    Ok(Request { id, token, if_match, idempotency_key, source: peer.address, local: peer.local, file: None })
+}
+
+async fn dispatch<E: Endpoint>(
+    app: Arc<App>,
+    peer: Peer,
+    path: RawPathParams,
+    http: HttpRequest,
+    fields: &Fields,
+) -> Response
+where
+    App: Handle<E>,
+{
+    let (parts, body) = http.into_parts();
+    let mut request = match request_of(&parts.headers, peer) {
+        Ok(request) => request,
+        Err(e) => return answer_error(&new_request_id(), &e),
+    };
+    let id = request.id.clone();
+    let content = match read::<E>(&app, &mut request, &path, &parts, body, fields).await {
+        Ok(content) => content,
+        Err(e) => return answer_error(&id, &e),
+    };
+    let file = request.file.clone();
+    let (id, result) = app.call(request, content).await;
+    if let Some(spooled) = file {
+        // The handler moved it away if it kept it.
+        let _ = std::fs::remove_file(spooled);
+    }
+    match result {
+        Ok(reply) => answer(&id, E::STATUS, reply, &parts.headers).await,
+        Err(e) => answer_error(&id, &e),
+    }
+}
+
+/// A status of ours as the HTTP library's.
+pub(crate) fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).expect("the table of codes holds valid statuses")
+}

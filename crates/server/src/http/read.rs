@@ -1,0 +1,124 @@
+//! Reading a request: path, query and body become the one struct of the endpoint.
+
+use axum::body::Body as HttpBody;
+use axum::extract::RawPathParams;
+use axum::http::request::Parts;
+use keyark_api::endpoint::Body;
+use keyark_api::{Endpoint, EndpointInfo, ErrorCode};
+use serde_json::{Map, Value};
+
+use crate::app::{App, AppError, Request};
+
+/// How the text of a path or query becomes a field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shape {
+    Text,
+    Integer,
+    Number,
+    Boolean,
+    List,
+    Json,
+}
+
+/// The fields of an endpoint that may stand in its path or query.
+pub struct Fields(Vec<(String, Shape)>);
+
+impl Fields {
+    pub fn of(endpoint: &EndpointInfo) -> Fields {
+        let schema = keyark_api::openapi::request_schema(endpoint);
+        let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+        Fields(properties.into_iter().map(|(name, schema)| (name, shape(&schema))).collect())
+    }
+
+    fn value(&self, name: &str, text: &str) -> Result<Value, AppError> {
+        let bad = |what: &str| AppError::invalid(format!("{name} is {what}, not {text:?}"));
+        let shape = self.0.iter().find(|(n, _)| n == name).map_or(Shape::Text, |(_, shape)| *shape);
+        Ok(match shape {
+            Shape::Text => Value::String(text.into()),
+            Shape::Integer => text.parse::<i64>().map(Value::from).map_err(|_| bad("a whole number"))?,
+            Shape::Number => text.parse::<f64>().map(Value::from).map_err(|_| bad("a number"))?,
+            Shape::Boolean => text.parse::<bool>().map(Value::from).map_err(|_| bad("true or false"))?,
+            Shape::List => Value::Array(vec![Value::String(text.into())]),
+            Shape::Json => serde_json::from_str(text).map_err(|_| bad("JSON"))?,
+        })
+    }
+}
+
+fn shape(schema: &Value) -> Shape {
+    let of = |name: &str| match name {
+        "integer" => Shape::Integer,
+        "number" => Shape::Number,
+        "boolean" => Shape::Boolean,
+        "array" => Shape::List,
+        "string" => Shape::Text,
+        _ => Shape::Json,
+    };
+    match &schema["type"] {
+        Value::String(name) => of(name),
+        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|n| *n != "null").map_or(Shape::Text, of),
+        _ if schema.get("$ref").is_some() || schema.get("anyOf").is_some() => Shape::Json,
+        _ => Shape::Text,
+    }
+}
+
+/// Reads the whole request.
+pub async fn read<E: Endpoint>(
+    app: &App,
+    request: &mut Request,
+    path: &RawPathParams,
+    parts: &Parts,
+    body: HttpBody,
+    fields: &Fields,
+) -> Result<E, AppError> {
+    let query = parts.uri.query().unwrap_or_default();
+    let mut bytes = axum::body::Bytes::new();
+    match E::BODY {
+        Body::Json => {
+            check_media_type(parts)?;
+            bytes = axum::body::to_bytes(body, app.settings.largest_body).await.map_err(|_| too_large(app))?;
+        }
+        Body::File => request.file = Some(super::serve::spool(app, body).await?),
+        Body::Query => {}
+    }
+    let empty = bytes.iter().all(u8::is_ascii_whitespace);
+    if path.iter().next().is_none() && query.is_empty() && !empty {
+        return serde_json::from_slice(&bytes).map_err(unreadable);
+    }
+    let mut object: Map<String, Value> = match empty {
+        true => Map::new(),
+        false => serde_json::from_slice(&bytes).map_err(unreadable)?,
+    };
+    for (name, text) in form_urlencoded::parse(query.as_bytes()) {
+        match (object.get_mut(name.as_ref()), fields.value(&name, &text)?) {
+            (Some(Value::Array(all)), Value::Array(mut more)) => all.append(&mut more),
+            (Some(_), _) => return Err(AppError::invalid(format!("{name} is given twice"))),
+            (None, value) => drop(object.insert(name.into_owned(), value)),
+        }
+    }
+    for (name, text) in path.iter() {
+        if object.insert(name.into(), fields.value(name, text)?).is_some() {
+            return Err(AppError::invalid(format!("{name} stands in the path and in the request")));
+        }
+    }
+    serde_json::from_value(Value::Object(object)).map_err(unreadable)
+}
+
+fn check_media_type(parts: &Parts) -> Result<(), AppError> {
+    let media = parts.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("application/json");
+    match media.split(';').next().map(str::trim) {
+        Some(m) if m.eq_ignore_ascii_case("application/json") || m.is_empty() => Ok(()),
+        _ => Err(AppError::new(ErrorCode::UnsupportedMedia, "send Content-Type: application/json")),
+    }
+}
+
+fn too_large(app: &App) -> AppError {
+    let limit = app.settings.largest_body;
+    AppError::new(ErrorCode::TooLarge, format!("the body is larger than {limit} bytes, or the connection broke; split the batch"))
+}
+
+/// What serde says names the field; it never repeats a whole value.
+fn unreadable(e: serde_json::Error) -> AppError {
+    let text = e.to_string();
+    let what = if e.is_eof() { "the body ends too early".to_owned() } else { text };
+    AppError::new(ErrorCode::BadRequest, format!("the request cannot be read: {what}"))
+}
