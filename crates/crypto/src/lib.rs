@@ -1,8 +1,10 @@
 //! Cryptography: the only place where key material is in clear.
 
 pub mod aead;
+pub mod chain;
 pub mod hash;
 pub mod kdf;
+pub mod lthash;
 pub mod random;
 pub mod secret;
 pub mod sign;

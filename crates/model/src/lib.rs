@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod entry;
+pub mod entry_cbor;
 pub mod id;
 pub mod kind;
 pub mod position;
@@ -10,6 +11,7 @@ pub mod time;
 
 pub use digest::Digest;
 pub use entry::{Change, ChangeContent, Entry, Outcome};
+pub use entry_cbor::{BadEntry, EntryScope};
 pub use id::{ArchiveId, DomainId, Id, Incarnation, SystemId};
 pub use kind::{Kind, Shipping};
 pub use position::Position;
