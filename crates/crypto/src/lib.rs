@@ -6,6 +6,8 @@ pub mod hash;
 pub mod kdf;
 pub mod keyring;
 pub mod password;
+pub mod chain;
+pub mod lthash;
 pub mod random;
 pub mod root;
 pub mod seal;

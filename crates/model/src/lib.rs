@@ -3,6 +3,7 @@
 pub mod access;
 pub mod digest;
 pub mod entry;
+pub mod entry_cbor;
 pub mod id;
 pub mod key;
 pub mod kind;
@@ -12,6 +13,7 @@ pub mod time;
 
 pub use digest::Digest;
 pub use entry::{Change, ChangeContent, Entry, Outcome};
+pub use entry_cbor::{BadEntry, EntryScope};
 pub use id::{ArchiveId, DomainId, Id, Incarnation, SystemId};
 pub use kind::{Kind, Shipping};
 pub use position::Position;

@@ -29,6 +29,8 @@ pub struct RecordFacts {
     pub name: Option<String>,
     pub aliases: Vec<String>,
     pub weight: u64,
+    /// Number of the newest version (the last one listed); 0 without versions. Part of what a body is sealed against.
+    pub version: u64,
 }
 
 #[derive(serde::Deserialize)]
@@ -37,7 +39,13 @@ struct Lens<'a> {
     name: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow, default)]
     aliases: Vec<AliasLens<'a>>,
-    versions: Option<Vec<serde::de::IgnoredAny>>,
+    versions: Option<Vec<VersionLens>>,
+}
+
+#[derive(serde::Deserialize)]
+struct VersionLens {
+    #[serde(default)]
+    version: u64,
 }
 
 #[derive(serde::Deserialize)]
@@ -61,7 +69,8 @@ impl RecordFacts {
                     AliasLens::Object { alias } => alias,
                 })
                 .collect(),
-            weight: lens.versions.map_or(1, |v| v.len().max(1) as u64),
+            weight: lens.versions.as_ref().map_or(1, |v| v.len().max(1) as u64),
+            version: lens.versions.and_then(|v| v.last().map(|v| v.version)).unwrap_or(0),
         })
     }
 }

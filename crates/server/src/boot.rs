@@ -1,5 +1,6 @@
 //! The data folder: first start, later starts, and what lies where.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -137,7 +138,7 @@ pub fn boot(settings: &Settings, now: Time) -> Result<Booted, BootError> {
     let making = folder.path().join("store.db.new");
     remove_database(&making);
     let first_password = {
-        let store = Store::create(&making, identity, now, options.clone())?;
+        let store = Store::create(&making, &identity, now, options.clone())?;
         let password = first_records(&store, identity.system, &root, now)?;
         store.close();
         password
@@ -251,10 +252,10 @@ pub fn open(store: Store, root: &dyn RootOfTrust) -> Result<Core, BootError> {
     let system = store.identity().system;
     let mut keks: Vec<(DomainId, KekHeader)> = Vec::new();
     for domain in store.domains()? {
-        store.scan(domain, Kind::Kek, &mut |record| {
+        store.scan(domain, Kind::Kek, |record| {
             // A header that does not parse is found below as a missing KEK.
-            keks.extend(serde_json::from_slice(&record.header).ok().map(|h| (domain, h)));
-            true
+            keks.extend(serde_json::from_slice(record.header).ok().map(|h| (domain, h)));
+            ControlFlow::Continue(())
         })?;
     }
     let (_, mkek) = keks.iter().find(|(_, h)| h.purpose == "mkek").ok_or(BootError::Incomplete("its MKEK"))?;
@@ -302,7 +303,7 @@ pub fn tls_identity(core: &Core, settings: &Settings, now: Time) -> Result<(Stri
 
 /// The parent of a restored system's first incarnation.
 pub fn parent_of(store: &Store) -> Result<Parent, Fault> {
-    let head = store.head()?;
+    let head = store.head();
     let position = keyark_model::Position { incarnation: store.identity().incarnation, seq: head.seq };
     Ok(Parent { position, hash: head.hash })
 }

@@ -23,8 +23,6 @@ pub struct Settings {
     pub largest_body: usize,
     /// Largest uploaded file in bytes.
     pub largest_upload: u64,
-    /// Keys kept open in memory for cryptography.
-    pub key_cache: usize,
 }
 
 impl Default for Settings {
@@ -37,7 +35,6 @@ impl Default for Settings {
             disk_reserve: 64 << 20,
             largest_body: 16 << 20,
             largest_upload: 64 << 30,
-            key_cache: 50_000,
         }
     }
 }

@@ -12,6 +12,7 @@ use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, SystemId, Time};
 use keyark_store::{Batch, Committed, Draft, Must, Store, Write};
 
 use super::error::{AppError, Result};
+use super::keys::material::KeyCache;
 use super::records::Header;
 
 /// The store with everything that opens it.
@@ -26,6 +27,10 @@ pub struct Core {
     /// Grows with every change of users, groups, sessions and domains: cached principals of an older epoch are stale.
     pub epoch: AtomicU64,
     reserving: Mutex<()>,
+    /// One reservation of encryptions at a time.
+    pub(super) counting: Mutex<()>,
+    /// Open keys.
+    pub keys: KeyCache,
 }
 
 /// A KEK as a record: wrapped by the MKEK, its body empty because the wrap binds everything.
@@ -65,6 +70,9 @@ impl Header for NodeHeader {
 const RESERVE_FIRST: u64 = 1 << 16;
 const RESERVE_MOST: u64 = 1 << 24;
 
+/// Keys kept open in memory at most; each takes about 1 KiB.
+const KEYS_OPEN: usize = 50_000;
+
 impl Core {
     pub fn new(
         store: Store,
@@ -84,6 +92,8 @@ impl Core {
             anchor,
             epoch: AtomicU64::new(0),
             reserving: Mutex::new(()),
+            counting: Mutex::new(()),
+            keys: KeyCache::new(KEYS_OPEN),
         }
     }
 
@@ -160,7 +170,7 @@ impl Core {
         else {
             return Err(AppError::internal(format!("no record of generation {generation} of {owner:?}")));
         };
-        let now = self.store.head()?.time;
+        let now = self.store.head().time;
         let mut header = found.header.clone();
         let step = header.reserved.clamp(RESERVE_FIRST, RESERVE_MOST);
         if header.reserved + step > SEALS_PER_GENERATION {

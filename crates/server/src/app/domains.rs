@@ -1,5 +1,7 @@
 //! Domains: tenants below root, with quotas and a KEK each.
 
+use std::ops::ControlFlow;
+
 use keyark_api::domains::{
     Domain, DomainCreate, DomainDelete, DomainGet, DomainList, DomainUpdate, Kek, KekList, KekRotate, Quotas, Usage,
 };
@@ -202,9 +204,9 @@ impl Handle<DomainDelete> for App {
         let mut inside: Vec<Write> = Vec::new();
         let mut kept: Vec<Write> = Vec::new();
         for kind in Kind::ALL {
-            ctx.core.store.scan(domain, *kind, &mut |record| {
+            ctx.core.store.scan(domain, *kind, |record| {
                 inside.push(Write::Delete { kind: *kind, id: record.id, revision: record.revision + 1 });
-                true
+                ControlFlow::Continue(())
             })?;
             // Its backups and backup keys stay with root: they restore into a new domain.
             if matches!(kind, Kind::Backup | Kind::BackupKey) {

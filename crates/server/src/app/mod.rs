@@ -7,7 +7,9 @@ pub mod records;
 
 pub mod auth;
 pub mod domains;
+pub mod crypto;
 pub mod groups;
+pub mod keys;
 pub mod users;
 
 use std::future::Future;

@@ -1,5 +1,7 @@
 //! Typed access to records: headers as structs, bodies sealed and opened.
 
+use std::ops::ControlFlow;
+
 use keyark_crypto::SecretBytes;
 use keyark_crypto::keyring::KeyringError;
 use keyark_crypto::seal::RecordName;
@@ -71,9 +73,9 @@ impl Core {
     /// Every record of a kind in a domain, in order of ids; for kinds of which a domain has few.
     pub fn load_all<H: Header>(&self, domain: DomainId) -> Result<Vec<Stored<H>>> {
         let mut all = Vec::new();
-        self.store.scan(domain, H::KIND, &mut |record| {
-            all.push(record);
-            true
+        self.store.scan(domain, H::KIND, |record| {
+            all.push(record.to_record());
+            ControlFlow::Continue(())
         })?;
         all.into_iter().map(|r| self.read_header(r)).collect()
     }

@@ -1,6 +1,7 @@
 //! Which keys: one set of conditions for lists, queries and the filters of backups.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use keyark_api::keys::{
     Key, KeyGet, KeyLabel, KeyLabels, KeyLink, KeyLinkList, KeyList, KeyQuery, KeyVersionList,
@@ -154,28 +155,33 @@ impl Ctx {
             Some(_) => return Err(AppError::invalid("sort is createdAt or name, with - in front for descending")),
         };
         let mut failure = None;
-        self.core.store.scan(domain, Kind::Key, &mut |record| {
-            if all && sort.is_none() && (passed < page.skip || found.len() as u64 >= page.limit) {
+        self.core.store.scan(domain, Kind::Key, |record| {
+            if all && sort.is_none() && passed < page.skip {
                 passed += 1;
-                return (found.len() as u64) < page.limit;
+                return ControlFlow::Continue(());
             }
             let stored = match self.core.read_header::<KeyHeader>(record.to_record()) {
                 Ok(stored) => stored,
                 Err(e) => {
                     failure = Some(e);
-                    return false;
+                    return ControlFlow::Break(());
                 }
             };
             if !key_fits(conditions, &stored.header, self.now) {
-                return true;
+                return ControlFlow::Continue(());
             }
             total += 1;
             if sort.is_some() {
                 sorted.push(stored);
-            } else if total > page.skip && (found.len() as u64) < page.limit || all {
+            } else if all {
+                found.push(shown(&stored));
+                if found.len() as u64 >= page.limit {
+                    return ControlFlow::Break(());
+                }
+            } else if total > page.skip && (found.len() as u64) < page.limit {
                 found.push(shown(&stored));
             }
-            true
+            ControlFlow::Continue(())
         })?;
         if let Some(e) = failure {
             return Err(e);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use keyark_api::ErrorCode;
 use keyark_crypto::SecretBytes;
-use keyark_crypto::algorithm::{KeyBody, Material, WrapMethod, symmetric, wrapping};
+use keyark_crypto::algorithm::{Hash, KeyBody, Material, WrapMethod, symmetric, wrapping};
 use keyark_model::key::{Algorithm, KeyHeader, Operation, VersionHeader};
 use keyark_model::{DomainId, Id, Kind, Time};
 use quick_cache::sync::Cache;
@@ -268,7 +268,7 @@ impl Core {
 
 /// The one wrapping method on offer for a kind of key.
 pub fn wrap_method(key: &Material) -> WrapMethod {
-    if key.spec().algorithm() == Algorithm::Rsa { WrapMethod::RsaOaepSha256 } else { WrapMethod::AesKwp }
+    if key.spec().algorithm() == Algorithm::Rsa { WrapMethod::RsaOaep(Hash::Sha256) } else { WrapMethod::AesKwp }
 }
 
 /// Only what draws a random nonce under the key is limited.

@@ -19,6 +19,7 @@ use super::ctx::{Ctx, account_of, uri_of};
 use super::error::{AppError, Result};
 use super::records::{Header, Stored};
 
+pub use create::hex;
 pub use list::{KeyConditions, key_fits};
 
 impl Header for KeyHeader {
@@ -173,7 +174,7 @@ pub fn key_shown(ctx: &Ctx, stored: &Stored<KeyHeader>, version: &VersionHeader,
         revocation_reason: version.revocation.as_ref().map(|r| r.reason.word().into()),
         revocation_message: version.revocation.as_ref().map(|r| r.message.clone()),
         deletion_date: h.deletion_date,
-        last_used_at: ctx.core.keys.last_used(stored.id(), version.version),
+        last_used_at: ctx.core.keys.last_used(domain, stored.id(), version.version),
         sha256_fingerprint: version.fingerprint.map(|d| d.to_string()),
         links,
         ..Key::default()

@@ -1,5 +1,7 @@
 //! States of key versions: activate, suspend, revoke, destroy; scheduled deletion.
 
+use std::ops::ControlFlow;
+
 use keyark_api::ErrorCode;
 use keyark_api::endpoint::NoBody;
 use keyark_api::keys::{
@@ -192,12 +194,12 @@ pub fn keys_expire(core: &Core, now: Time) -> Result<usize> {
     let mut gone = 0;
     for domain in core.store.domains()? {
         let mut due = Vec::new();
-        core.store.scan(domain, Kind::Key, &mut |record| {
+        core.store.scan(domain, Kind::Key, |record| {
             // Only headers that mention a deletion are read.
             if record.header.windows(14).any(|w| w == b"\"deletionDate\"") {
                 due.push(record.to_record());
             }
-            true
+            ControlFlow::Continue(())
         })?;
         let mut writes = Vec::new();
         for record in due {

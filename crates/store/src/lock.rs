@@ -1,0 +1,46 @@
+//! The lock file beside a database: one process at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::OpenError;
+
+/// Held while the store is open; the operating system lets go of it when the process ends, however it ends.
+pub(crate) struct LockFile {
+    _file: File,
+}
+
+impl LockFile {
+    /// Takes the lock, or says who has it.
+    pub(crate) fn take(database: &Path) -> Result<LockFile, OpenError> {
+        let path = beside(database, "-lock");
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        // The file is never deleted: a lock on a deleted file would keep nobody out.
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Only for the message: an unreadable holder is left out.
+                let _ = file.read_to_string(&mut holder);
+                let holder = holder.trim();
+                let holder = if holder.is_empty() { String::new() } else { format!(" (process {holder})") };
+                return Err(OpenError::InUse { path: database.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
+        // The lock is what counts; a full disk must not keep the store from opening.
+        let _ = writeln!(file, "{}", std::process::id());
+        Ok(LockFile { _file: file })
+    }
+}
+
+/// A file named after the database.
+pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

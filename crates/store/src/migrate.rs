@@ -1,0 +1,121 @@
+//! Brings a database of an earlier version up to the schema of this one, after copying it.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::error::{Fault, OpenError};
+use crate::lock::beside;
+use crate::schema::{APPLICATION, PRODUCT, SCHEMA};
+
+/// Step `n` brings schema `n + 1` to `n + 2`. Released steps never change.
+pub(crate) const STEPS: &[&str] = &[];
+
+/// Refuses what is no store or newer, migrates what is older. The copy stays as `<path>-schema<n>`.
+pub(crate) fn migrate(conn: &Connection, path: &Path, steps: &[&str], target: i64) -> Result<(), OpenError> {
+    let application: i64 = conn.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(|_| foreign(path))?;
+    if application != APPLICATION {
+        return Err(foreign(path));
+    }
+    let found: i64 = conn.pragma_query_value(None, "user_version", |r| r.get(0))?;
+    if found > target {
+        let written_by = conn.query_row("SELECT written_by FROM identity", [], |r| r.get(0));
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            supported: target,
+            written_by: written_by.unwrap_or_else(|_| "of a later version".into()),
+        });
+    }
+    if found == target {
+        return Ok(());
+    }
+    copy(conn, path, found)?;
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let migrated = steps
+        .iter()
+        .skip(found as usize - 1)
+        .try_for_each(|step| conn.execute_batch(step))
+        .and_then(|()| conn.execute("UPDATE identity SET written_by = ?1", [PRODUCT]).map(|_| ()))
+        .and_then(|()| conn.pragma_update(None, "user_version", target))
+        .and_then(|()| conn.execute_batch("COMMIT"));
+    if migrated.is_err() && !conn.is_autocommit() {
+        conn.execute_batch("ROLLBACK")?;
+    }
+    Ok(migrated?)
+}
+
+/// A whole copy, made by SQLite itself so that the WAL is in it.
+fn copy(conn: &Connection, path: &Path, found: i64) -> Result<(), OpenError> {
+    let (copy, part) = (beside(path, &format!("-schema{found}")), beside(path, "-copying"));
+    let io = |source| OpenError::Io { path: copy.clone(), source };
+    if copy.exists() {
+        return Ok(());
+    }
+    if part.exists() {
+        std::fs::remove_file(&part).map_err(io)?;
+    }
+    let name = part.to_str().ok_or_else(|| Fault::Database("the path of the database is not UTF-8".into()))?;
+    conn.execute("VACUUM INTO ?1", [name])?;
+    std::fs::File::open(&part).and_then(|f| f.sync_all()).map_err(io)?;
+    std::fs::rename(&part, &copy).map_err(io)
+}
+
+fn foreign(path: &Path) -> OpenError {
+    OpenError::Foreign { path: path.to_owned() }
+}
+
+/// Marks a new database as ours, of this schema.
+pub(crate) fn stamp(conn: &Connection) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "application_id", APPLICATION)?;
+    conn.pragma_update(None, "user_version", SCHEMA)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{migrate, stamp};
+    use crate::error::OpenError;
+    use crate::schema::TABLES;
+
+    fn database(path: &std::path::Path) -> Connection {
+        let conn = Connection::open(path).unwrap();
+        stamp(&conn).unwrap();
+        conn.execute_batch(TABLES).unwrap();
+        conn.execute("INSERT INTO identity VALUES (1, x'00', x'00', NULL, NULL, NULL, 0, '0.0.9')", []).unwrap();
+        conn
+    }
+
+    #[test]
+    fn an_older_database_is_copied_and_then_migrated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let conn = database(&path);
+        migrate(&conn, &path, &["CREATE TABLE extra (x)"], 2).unwrap();
+        conn.execute("INSERT INTO extra VALUES (1)", []).unwrap();
+        assert_eq!(conn.pragma_query_value(None, "user_version", |r| r.get::<_, i64>(0)).unwrap(), 2);
+        let old = Connection::open(folder.path().join("db-schema1")).unwrap();
+        assert!(old.execute("INSERT INTO extra VALUES (1)", []).is_err());
+        assert_eq!(old.query_row("SELECT written_by FROM identity", [], |r| r.get::<_, String>(0)).unwrap(), "0.0.9");
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_old_schema() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let conn = database(&path);
+        assert!(migrate(&conn, &path, &["CREATE TABLE extra (x)", "no sql"], 3).is_err());
+        assert_eq!(conn.pragma_query_value(None, "user_version", |r| r.get::<_, i64>(0)).unwrap(), 1);
+        assert!(conn.execute("INSERT INTO extra VALUES (1)", []).is_err());
+    }
+
+    #[test]
+    fn a_newer_database_names_the_version_that_wrote_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let conn = database(&path);
+        let error = migrate(&conn, &path, &[], 0).unwrap_err();
+        assert!(matches!(&error, OpenError::Newer { found: 1, supported: 0, written_by, .. } if written_by == "0.0.9"));
+    }
+}
