@@ -2,10 +2,12 @@
 
 pub mod aead;
 pub mod hash;
+pub mod jwe;
 pub mod kdf;
 pub mod random;
 pub mod secret;
 pub mod sign;
+pub mod stream;
 pub mod wrap;
 
 pub use secret::{Key256, Secret, SecretBytes};
