@@ -1,6 +1,6 @@
 //! The ways an archive fails to be written or read: each names the culprit and says what to do next.
 
-use keyark_model::{DomainId, Id, Kind};
+use keyark_model::DomainId;
 
 /// Why an archive was not written, opened or believed.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +54,6 @@ pub enum ArchiveError {
     OutOfOrder { what: &'static str },
     #[error("domain {found} does not belong in this archive, which is of domain {expected}")]
     OtherDomain { found: DomainId, expected: DomainId },
-    #[error("the archive holds no {kind} {id} in domain {domain}")]
-    NotFound { domain: DomainId, kind: Kind, id: Id },
     #[error("a record is of kind number {0}, which this version does not know; open the archive with a later version")]
     UnknownKind(u64),
     #[error("the header to be written is not valid: {0}")]

@@ -137,7 +137,8 @@ impl Index {
             }
             offset += b.length;
             let keys = [&b.first, &b.last];
-            if keys.iter().any(|k| k.len() != b.kind.key_length()) || b.first > b.last || b.count == 0 {
+            let touching = b.kind != BlockType::Entries && !b.touches.is_empty();
+            if keys.iter().any(|k| k.len() != b.kind.key_length()) || b.first > b.last || b.count == 0 || touching {
                 return Err(ArchiveError::IndexDamaged("a block's keys are not of its type"));
             }
             if let Some(before) = at.checked_sub(1).map(|i| &self.blocks[i])

@@ -114,11 +114,20 @@ pub fn keyfile_inspect(text: &str) -> Result<KeyFileInfo, KeyFileError> {
 pub fn keyfile_open(text: &str, passphrase: &str) -> Result<BackupKeyFile, KeyFileError> {
     keyfile_inspect(text)?;
     let typed = passphrase::read(passphrase);
-    let password = match &typed {
-        Typed::Generated(exact) => exact.expose(),
-        Typed::Slip { .. } | Typed::Own => passphrase,
+    let exact = match &typed {
+        Typed::Generated(exact) => Some(exact.expose().as_str()),
+        Typed::Slip { .. } | Typed::Own => None,
     };
-    let (header, payload) = jwe::decrypt(text, password.as_bytes()).map_err(|error| match (error, &typed) {
+    // As typed second: somebody's own passphrase may happen to have the shape of a generated one.
+    let candidates = exact.into_iter().chain((exact != Some(passphrase)).then_some(passphrase));
+    let mut outcome = Err(JweError::WrongPassword);
+    for password in candidates {
+        outcome = jwe::decrypt(text, password.as_bytes());
+        if !matches!(outcome, Err(JweError::WrongPassword)) {
+            break;
+        }
+    }
+    let (header, payload) = outcome.map_err(|error| match (error, &typed) {
         (JweError::WrongPassword, Typed::Slip { group }) => KeyFileError::TypingSlip { group: *group },
         (error, _) => error.into(),
     })?;

@@ -23,9 +23,11 @@ pub struct RawBlock {
 /// The way to the thread.
 pub struct Pipe<W> {
     /// `None` once the thread's end was seen.
-    running: Option<(SyncSender<RawBlock>, JoinHandle<Result<Written<W>>>)>,
+    running: Option<Running<W>>,
     spare: Receiver<Vec<u8>>,
 }
+
+type Running<W> = (SyncSender<RawBlock>, JoinHandle<Result<Written<W>>>);
 
 /// What the thread gives back: the body so far, the places of all blocks, and the compressor for the index.
 pub struct Written<W> {

@@ -215,7 +215,6 @@ impl<'a, S: ReadAt> Unlocked<'a, S> {
         let mut raw = Vec::new();
         for (number, place) in self.index.blocks.iter().enumerate() {
             reader.block(&self.body, number, place, &mut raw)?;
-            let none = |_| Ok::<(), ArchiveError>(());
             match place.kind {
                 BlockType::Keks => self.kek_block(number, |_| true, &mut Vec::new())?,
                 BlockType::Records => each_item(&raw, number, place, |r: RecordRef<'_>| {
@@ -223,8 +222,8 @@ impl<'a, S: ReadAt> Unlocked<'a, S> {
                     each(&r);
                     Ok::<(), ArchiveError>(())
                 })?,
-                BlockType::Tombstones => each_item(&raw, number, place, |_: Tombstone| none(()))?,
-                BlockType::Entries | BlockType::Audit => each_item(&raw, number, place, |_: EntryRef<'_>| none(()))?,
+                BlockType::Tombstones => each_item(&raw, number, place, |_: Tombstone| ok())?,
+                BlockType::Entries | BlockType::Audit => each_item(&raw, number, place, |_: EntryRef<'_>| ok())?,
             }
             match place.kind {
                 BlockType::Tombstones => counts.tombstones += place.count,
@@ -249,6 +248,10 @@ impl<'a, S: ReadAt> Unlocked<'a, S> {
         reader.block(&self.body, number, &self.index.blocks[number], &mut raw)?;
         Ok(raw)
     }
+}
+
+fn ok() -> Result<()> {
+    Ok(())
 }
 
 /// Decodes a block's items and holds them against the index: domain, order, first and last key, count, nothing behind.
