@@ -3,6 +3,7 @@
 pub mod aead;
 pub mod algorithm;
 pub mod hash;
+pub mod jwe;
 pub mod kdf;
 pub mod keyring;
 pub mod password;
@@ -13,6 +14,7 @@ pub mod root;
 pub mod seal;
 pub mod secret;
 pub mod sign;
+pub mod stream;
 pub mod wrap;
 
 pub use secret::{Key256, Secret, SecretBytes};

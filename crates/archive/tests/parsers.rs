@@ -1,0 +1,104 @@
+//! Random and mutated input for every parser: an answer or an error, never a panic.
+
+mod samples;
+
+use keyark_archive::footer::Footer;
+use keyark_archive::header::Header;
+use keyark_archive::index::{BlockType, Index};
+use keyark_archive::keyfile::{keyfile_export, keyfile_inspect};
+use keyark_archive::layout::Parts;
+use keyark_archive::signature::Signature;
+use keyark_archive::{Anchor, Archive, Scope, block::Inflater, keyfile::KeyFileInfo};
+use keyark_crypto::jwe;
+use proptest::prelude::{Strategy, any, proptest};
+use proptest::{collection::vec, sample::Index as At};
+use samples::{KEY_ID, Maker, NOW, contents};
+
+/// Gives one input to every parser.
+fn parse_all(bytes: &[u8]) {
+    let _ = Header::parse(bytes);
+    let _ = Footer::parse(bytes);
+    let _ = Anchor::parse(bytes);
+    let _ = Signature::parse(bytes);
+    let _ = Archive::open(&bytes.to_vec()).map(|a| a.inspect(None));
+    if let Ok(index) = Index::parse(bytes, 1000) {
+        index.find(BlockType::Records, keyark_model::DomainId::ROOT, &[1; 17]);
+    }
+    if let Some((front, rest)) = bytes.split_first_chunk()
+        && let Some((back, _)) = rest.split_first_chunk()
+    {
+        let _ = Parts::parse(front, back, bytes.len() as u64);
+    }
+    let _ = Inflater::new().unwrap().inflate(bytes, 4096, &mut Vec::new());
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = jwe::protected_header(text);
+        let _ = keyfile_inspect(text);
+        keyark_archive::passphrase::read(text);
+    }
+}
+
+/// Valid inputs of each parser, to be mutated.
+fn seeds() -> Vec<Vec<u8>> {
+    let maker = Maker::new();
+    let (bytes, _) = maker.write(&contents(2, 3));
+    let archive = Archive::open(&bytes).unwrap();
+    let unlocked = archive.unlock(&maker.opening()).unwrap();
+    let info = KeyFileInfo {
+        version: 2,
+        keyid: KEY_ID.parse().unwrap(),
+        created_at: NOW,
+        scope: Scope::System,
+        domain_id: None,
+        hint: None,
+    };
+    vec![
+        serde_json::to_vec(archive.header()).unwrap(),
+        serde_json::to_vec(archive.footer()).unwrap(),
+        unlocked.index().to_bytes(),
+        maker.anchor().to_json(),
+        keyfile_export(&info, &maker.key, &maker.anchor(), "p").into_bytes(),
+        archive.signature().to_bytes().to_vec(),
+        bytes,
+    ]
+}
+
+/// What to do to an input: overwrite, insert, remove at a place.
+fn edits() -> impl Strategy<Value = Vec<(At, u8, u8)>> {
+    vec((any::<At>(), 0..4u8, any::<u8>()), 1..6)
+}
+
+fn edit(bytes: &mut Vec<u8>, edits: &[(At, u8, u8)]) {
+    for (at, what, byte) in edits {
+        let at = at.index(bytes.len().max(1));
+        match what {
+            0 if at < bytes.len() => bytes[at] = *byte,
+            1 => bytes.insert(at.min(bytes.len()), *byte),
+            2 if at < bytes.len() => drop(bytes.remove(at)),
+            _ => bytes.truncate(at.max(1)),
+        }
+    }
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    proptest!(|(bytes in vec(any::<u8>(), 0..600))| parse_all(&bytes));
+}
+
+#[test]
+fn mutated_inputs_never_panic() {
+    let seeds = seeds();
+    proptest!(|(which in any::<At>(), edits in edits())| {
+        let mut bytes = seeds[which.index(seeds.len())].clone();
+        edit(&mut bytes, &edits);
+        parse_all(&bytes);
+    });
+}
+
+#[test]
+fn valid_inputs_come_back() {
+    let seeds = seeds();
+    assert_eq!(serde_json::to_vec(&Header::parse(&seeds[0]).unwrap()).unwrap(), seeds[0]);
+    assert_eq!(serde_json::to_vec(&Footer::parse(&seeds[1]).unwrap()).unwrap(), seeds[1]);
+    assert_eq!(Anchor::parse(&seeds[3]).unwrap().to_json(), seeds[3]);
+    assert_eq!(Signature::parse(&seeds[5]).unwrap().to_bytes()[..], seeds[5]);
+}
