@@ -2,13 +2,13 @@
 
 pub mod aead;
 pub mod algorithm;
+pub mod chain;
 pub mod hash;
 pub mod jwe;
 pub mod kdf;
 pub mod keyring;
-pub mod password;
-pub mod chain;
 pub mod lthash;
+pub mod password;
 pub mod random;
 pub mod root;
 pub mod seal;
