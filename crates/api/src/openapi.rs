@@ -103,7 +103,8 @@ fn operation(generator: &mut schemars::SchemaGenerator, endpoint: &EndpointInfo)
     }
     match endpoint.body {
         Body::Query | Body::File => {
-            parameters.extend(rest.iter().map(|(n, p)| parameter(n, "query", required.contains(&n.as_str()), (*p).clone())));
+            parameters
+                .extend(rest.iter().map(|(n, p)| parameter(n, "query", required.contains(&n.as_str()), (*p).clone())));
         }
         Body::Json if rest.is_empty() => {}
         Body::Json => {
@@ -113,7 +114,8 @@ fn operation(generator: &mut schemars::SchemaGenerator, endpoint: &EndpointInfo)
             if !needed.is_empty() {
                 body["required"] = json!(needed);
             }
-            operation["requestBody"] = json!({ "required": !needed.is_empty(), "content": { "application/json": { "schema": body } } });
+            operation["requestBody"] =
+                json!({ "required": !needed.is_empty(), "content": { "application/json": { "schema": body } } });
         }
     }
     if endpoint.body == Body::File {

@@ -139,17 +139,17 @@ impl Right {
             Right::SecretValue => &[Admin, KeyAdmins, KeyUsers, DomainAdmins],
             Right::PolicyRead => &[Admin, KeyAdmins, KeyUsers, DomainAdmins, Auditors],
             Right::PolicyWrite => &[Admin, KeyAdmins, DomainAdmins],
-            Right::BackupRead => &[
-                Admin, BackupAdmins, RestoreAdmins, DomainAdmins, DomainBackupAdmins, DomainRestoreAdmins, Auditors,
-            ],
+            Right::BackupRead => {
+                &[Admin, BackupAdmins, RestoreAdmins, DomainAdmins, DomainBackupAdmins, DomainRestoreAdmins, Auditors]
+            }
             Right::SystemBackup => &[Admin, BackupAdmins],
             Right::SystemRestore => &[Admin, RestoreAdmins],
             Right::DomainBackup => &[Admin, BackupAdmins, DomainAdmins, DomainBackupAdmins],
             Right::DomainRestore => &[Admin, RestoreAdmins, DomainAdmins, DomainRestoreAdmins],
             Right::AuditRead => &[Admin, DomainAdmins, Auditors],
-            Right::JobRead => &[
-                Admin, BackupAdmins, RestoreAdmins, DomainAdmins, DomainBackupAdmins, DomainRestoreAdmins, Auditors,
-            ],
+            Right::JobRead => {
+                &[Admin, BackupAdmins, RestoreAdmins, DomainAdmins, DomainBackupAdmins, DomainRestoreAdmins, Auditors]
+            }
             Right::SystemWrite => &[Admin],
         }
     }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyark_archive::anchor::Anchor;
+use keyark_archive::{Anchor, AnchorKey};
 use keyark_crypto::keyring::{KekOwner, Keyring, Mkek};
 use keyark_crypto::root::{FileRoot, RootError, RootOfTrust};
 use keyark_crypto::seal::Kek;
@@ -100,7 +100,9 @@ pub enum BootError {
     Fault(#[from] Fault),
     #[error("{0}")]
     App(#[from] AppError),
-    #[error("a key in the store does not open: {0}; the root of trust belongs to another store, or the disk was altered")]
+    #[error(
+        "a key in the store does not open: {0}; the root of trust belongs to another store, or the disk was altered"
+    )]
     Crypto(#[from] keyark_crypto::CryptoError),
     #[error("the store lacks {0}: it was not made by a complete first start; recover it from a backup")]
     Incomplete(&'static str),
@@ -140,7 +142,6 @@ pub fn boot(settings: &Settings, now: Time) -> Result<Booted, BootError> {
     let first_password = {
         let store = Store::create(&making, &identity, now, options.clone())?;
         let password = first_records(&store, identity.system, &root, now)?;
-        store.close();
         password
     };
     std::fs::rename(&making, folder.store()).map_err(|source| BootError::Io { path: making, source })?;
@@ -166,15 +167,27 @@ fn root_passphrase() -> Result<Option<SecretBytes>, BootError> {
     Ok(Some(SecretBytes::new(bytes)))
 }
 
+/// The anchor of a system whose every archive was signed by one key.
+fn first_anchor(store: &Store, signer: &Signer) -> Anchor {
+    let identity = store.identity();
+    Anchor::new(vec![AnchorKey::pinned(identity.system, identity.incarnation, &signer.public(), 0)])
+}
+
 /// A first password: 128 random bits in lower-case hexadecimal, in groups.
 fn first_password_new() -> Secret<String> {
     let bytes = random::secret::<16>();
-    let groups: Vec<String> = bytes.expose().chunks(4).map(|c| c.iter().map(|b| format!("{b:02x}")).collect()).collect();
+    let groups: Vec<String> =
+        bytes.expose().chunks(4).map(|c| c.iter().map(|b| format!("{b:02x}")).collect()).collect();
     Secret::new(groups.join("-"))
 }
 
 /// Everything that a system needs before its first request.
-fn first_records(store: &Store, system: SystemId, root: &dyn RootOfTrust, now: Time) -> Result<Secret<String>, BootError> {
+fn first_records(
+    store: &Store,
+    system: SystemId,
+    root: &dyn RootOfTrust,
+    now: Time,
+) -> Result<Secret<String>, BootError> {
     let mkek = Mkek::generate(system);
     let wrapped = mkek.wrapped(root)?;
     let keyring = Keyring::new(mkek);
@@ -190,10 +203,11 @@ fn first_records(store: &Store, system: SystemId, root: &dyn RootOfTrust, now: T
     let jwt = random::secret::<32>();
     let signer = Signer::generate();
     let password = first_password_new();
-    let anchor = Anchor::first(store.identity().system, store.identity().incarnation, &signer);
+    let anchor = first_anchor(store, &signer);
     let jwt_key = Secret::new(*jwt.expose());
-    let core = Core::new(store.clone(), keyring, jwt_key, Signer::from_seed(Secret::new(*signer.seed().expose()))?, anchor);
-    let mut node = |name: &str, public: String, secret: &[u8]| -> Result<Write, AppError> {
+    let core =
+        Core::new(store.clone(), keyring, jwt_key, Signer::from_seed(Secret::new(*signer.seed().expose()))?, anchor);
+    let node = |name: &str, public: String, secret: &[u8]| -> Result<Write, AppError> {
         core.put(DomainId::ROOT, Core::new_id(now), 1, &NodeHeader { name: name.into(), public }, secret)
     };
     changes.push(node("jwt", String::new(), jwt.expose())?);
@@ -272,7 +286,7 @@ pub fn open(store: Store, root: &dyn RootOfTrust) -> Result<Core, BootError> {
     }
     // Node secrets are read through a core whose own secrets are not known yet.
     let placeholder = Signer::from_seed(random::secret())?;
-    let anchor = Anchor::first(system, store.identity().incarnation, &placeholder);
+    let anchor = first_anchor(&store, &placeholder);
     let mut core = Core::new(store, keyring, random::secret(), placeholder, anchor);
     let secret = |core: &Core, name: &'static str| -> Result<Key256, BootError> {
         let stored = core.load_named::<NodeHeader>(DomainId::ROOT, name).map_err(|_| BootError::Incomplete(name))?;
@@ -280,7 +294,8 @@ pub fn open(store: Store, root: &dyn RootOfTrust) -> Result<Core, BootError> {
     };
     core.jwt_key = secret(&core, "jwt")?;
     core.signer = Signer::from_seed(secret(&core, "signing")?)?;
-    let anchor = core.load_named::<SettingHeader>(DomainId::ROOT, "anchor").map_err(|_| BootError::Incomplete("anchor"))?;
+    let anchor =
+        core.load_named::<SettingHeader>(DomainId::ROOT, "anchor").map_err(|_| BootError::Incomplete("anchor"))?;
     core.open_body(&anchor)?;
     core.anchor = serde_json::from_value(anchor.header.value).map_err(AppError::internal)?;
     Ok(core)
@@ -297,7 +312,7 @@ pub fn tls_identity(core: &Core, settings: &Settings, now: Time) -> Result<(Stri
     names.extend(settings.names.iter().cloned());
     names.sort();
     names.dedup();
-    let server = tls::server_new(&authority, now, &names)?;
+    let server = tls::server_new(&authority, &core.system.to_string(), now, &names)?;
     Ok((authority.certificate, server))
 }
 

@@ -46,9 +46,9 @@ impl Lockout {
         let entries = self.entries.lock().expect("no panic while held");
         // A source shares its count among all accounts behind it: it may fail ten times as often.
         let by_account = entries.get(&Who::Account(account.into())).map(|f| f.locked_until());
-        let by_source = source.and_then(|ip| entries.get(&Who::Source(ip))).map(|f| {
-            Failures { count: f.count / 10, last: f.last }.locked_until()
-        });
+        let by_source = source
+            .and_then(|ip| entries.get(&Who::Source(ip)))
+            .map(|f| Failures { count: f.count / 10, last: f.last }.locked_until());
         let until = by_account.into_iter().chain(by_source).max()?;
         let seconds = (until.0 - now.0).div_euclid(1_000_000) + 1;
         (until > now).then_some(seconds as u32)

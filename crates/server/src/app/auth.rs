@@ -188,7 +188,6 @@ impl Ctx {
             let write = self.core.put_header(&stored, &header)?;
             self.commit_in(h.auth_domain, format!("{} (refresh token used twice)", h.username), vec![], vec![write])
                 .await?;
-            self.core.rights_changed();
             return Err(bad());
         }
         let (next, current) = refresh_token_new(stored.id());
@@ -266,7 +265,6 @@ impl Handle<TokenRevoke> for App {
         let mut header = stored.header.clone();
         header.revoked = true;
         ctx.commit_header(&stored, &header).await?;
-        ctx.core.rights_changed();
         Ok(Reply::none())
     }
 }
@@ -313,18 +311,12 @@ impl Handle<PasswordChange> for App {
         let mut draft = ctx.draft(auth_domain, header.username.clone(), writes);
         draft.actor = format!("local|{}", stored.id());
         ctx.commit_all(vec![], vec![draft]).await?;
-        ctx.core.rights_changed();
         Ok(Reply::none())
     }
 }
 
 /// The writes that revoke every live session of a user.
-pub fn sessions_revoked(
-    core: &Core,
-    auth_domain: DomainId,
-    user: Id,
-    now: Time,
-) -> Result<Vec<keyark_store::Write>> {
+pub fn sessions_revoked(core: &Core, auth_domain: DomainId, user: Id, now: Time) -> Result<Vec<keyark_store::Write>> {
     let mut writes = Vec::new();
     for stored in core.load_all::<SessionHeader>(auth_domain)? {
         if stored.header.user == user && !stored.header.revoked && stored.header.expires_at > now {

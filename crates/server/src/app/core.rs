@@ -74,13 +74,7 @@ const RESERVE_MOST: u64 = 1 << 24;
 const KEYS_OPEN: usize = 50_000;
 
 impl Core {
-    pub fn new(
-        store: Store,
-        keyring: Keyring,
-        jwt_key: Secret<[u8; 32]>,
-        signer: Signer,
-        anchor: Anchor,
-    ) -> Core {
+    pub fn new(store: Store, keyring: Keyring, jwt_key: Secret<[u8; 32]>, signer: Signer, anchor: Anchor) -> Core {
         let identity = store.identity();
         Core {
             system: identity.system,
@@ -102,9 +96,17 @@ impl Core {
         Id(random::uuid_v7(now))
     }
 
-    /// Tells cached principals that rights may have changed.
-    pub fn rights_changed(&self) {
-        self.epoch.fetch_add(1, Ordering::Release);
+    /// Drops what is remembered of changed records: open keys, and who callers are.
+    pub fn changed(&self, records: &[(DomainId, Kind, Id)]) {
+        for (domain, kind, id) in records {
+            match kind {
+                Kind::Key => self.keys.forget(*domain, *id),
+                Kind::User | Kind::Group | Kind::Session | Kind::Domain => {
+                    self.epoch.fetch_add(1, Ordering::Release);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Commits as the server itself.
@@ -116,6 +118,7 @@ impl Core {
         must: Vec<Must>,
         changes: Vec<Write>,
     ) -> Result<Committed> {
+        let changed: Vec<_> = changes.iter().map(|c| c.key()).map(|(kind, id)| (domain, kind, id)).collect();
         let draft = Draft {
             domain,
             actor: "system".into(),
@@ -125,7 +128,9 @@ impl Core {
             outcome: Outcome::Success,
             changes,
         };
-        Ok(self.store.commit(Batch { must, entries: vec![draft] }, now)?)
+        let result = self.store.commit(Batch { must, entries: vec![draft] }, now);
+        self.changed(&changed);
+        Ok(result?)
     }
 
     /// The write of a KEK's record.

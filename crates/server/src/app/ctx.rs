@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use keyark_api::ErrorCode;
 use keyark_model::access::{Right, Roles};
-use keyark_model::{DomainId, Id, Outcome, Time};
+use keyark_model::{DomainId, Id, Kind, Outcome, Time};
 use keyark_store::{Batch, CommitError, Committed, Draft, Must, Write};
 
+use super::App;
 use super::core::Core;
 use super::error::{AppError, Result};
 use super::records::{Header, Stored};
-use super::App;
 
 /// What a surface knows of a request besides its content.
 #[derive(Clone, Debug, Default)]
@@ -130,8 +130,12 @@ impl Ctx {
         }
     }
 
-    /// Commits entries of several domains together.
+    /// Commits entries of several domains together, then drops what was remembered of the records that changed.
     pub async fn commit_all(&self, must: Vec<Must>, entries: Vec<Draft>) -> Result<Committed> {
+        let changed: Vec<(DomainId, Kind, Id)> = entries
+            .iter()
+            .flat_map(|e| e.changes.iter().map(|c| c.key()).map(|(kind, id)| (e.domain, kind, id)))
+            .collect();
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let answer = Box::new(move |result: std::result::Result<Committed, CommitError>| {
             // A caller that went away does not undo the commit.
@@ -139,6 +143,7 @@ impl Ctx {
         });
         self.core.store.submit(Batch { must, entries }, self.now, answer);
         let result = receiver.await.map_err(|_| AppError::internal("the store stopped"))?;
+        self.core.changed(&changed);
         Ok(result?)
     }
 

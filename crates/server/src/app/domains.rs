@@ -104,7 +104,9 @@ impl Ctx {
 impl Handle<DomainCreate> for App {
     async fn handle(&self, ctx: &Ctx, r: DomainCreate) -> Result<Reply<Domain>> {
         if !name_allowed(&r.name) || r.name == "root" {
-            return Err(AppError::invalid("a domain name has 1 to 255 characters, none of / | \\ < >, and is not root"));
+            return Err(AppError::invalid(
+                "a domain name has 1 to 255 characters, none of / | \\ < >, and is not root",
+            ));
         }
         let admins = match r.admins.is_empty() {
             true => vec![ctx.caller()?.user],
@@ -124,15 +126,16 @@ impl Handle<DomainCreate> for App {
             let mut inside = vec![kek_write];
             inside.extend(groups_built_in(&ctx.core, domain, &admins, ctx.now)?);
             let record = ctx.core.put(DomainId::ROOT, id, 1, &header, b"")?;
-            let entries =
-                vec![ctx.draft(DomainId::ROOT, r.name.clone(), vec![record]), ctx.draft(domain, r.name.clone(), inside)];
+            let entries = vec![
+                ctx.draft(DomainId::ROOT, r.name.clone(), vec![record]),
+                ctx.draft(domain, r.name.clone(), inside),
+            ];
             ctx.commit_all(vec![], entries).await
         };
         if let Err(e) = commit.await {
             ctx.core.keyring.forget(KekOwner::Domain(domain));
             return Err(e);
         }
-        ctx.core.rights_changed();
         Ok(Reply::json(shown(&ctx.core, &ctx.core.load(DomainId::ROOT, id)?)?).at(1))
     }
 }
@@ -161,7 +164,9 @@ impl Handle<DomainUpdate> for App {
         let mut header = stored.header.clone();
         if let Some(name) = r.name {
             if !name_allowed(&name) || (name == "root") != (header.name == "root") {
-                return Err(AppError::invalid("a domain name has 1 to 255 characters, none of / | \\ < >; root stays root"));
+                return Err(AppError::invalid(
+                    "a domain name has 1 to 255 characters, none of / | \\ < >; root stays root",
+                ));
             }
             header.name = name;
         }
@@ -202,24 +207,18 @@ impl Handle<DomainDelete> for App {
             must.extend(counted.map(|kind| Must::NoneOf { domain, kind }));
         }
         let mut inside: Vec<Write> = Vec::new();
-        let mut kept: Vec<Write> = Vec::new();
         for kind in Kind::ALL {
             ctx.core.store.scan(domain, *kind, |record| {
                 inside.push(Write::Delete { kind: *kind, id: record.id, revision: record.revision + 1 });
                 ControlFlow::Continue(())
             })?;
-            // Its backups and backup keys stay with root: they restore into a new domain.
-            if matches!(kind, Kind::Backup | Kind::BackupKey) {
-                kept.append(&mut self.adopt_by_root(ctx, domain, *kind)?);
-            }
         }
         let name = stored.header.name.clone();
         let record = ctx.core.delete(&stored);
-        kept.insert(0, record);
-        let entries = vec![ctx.draft(domain, name.clone(), inside), ctx.draft(DomainId::ROOT, name, kept)];
+        // Its backups and backup keys are records of root: they stay, and restore into a new domain.
+        let entries = vec![ctx.draft(domain, name.clone(), inside), ctx.draft(DomainId::ROOT, name, vec![record])];
         ctx.commit_all(must, entries).await?;
         ctx.core.keyring.forget(KekOwner::Domain(domain));
-        ctx.core.rights_changed();
         Ok(Reply::none())
     }
 }

@@ -46,7 +46,10 @@ impl AppError {
     }
 
     pub fn unauthorized() -> AppError {
-        AppError::new(ErrorCode::Unauthorized, "log in first: the token or password is missing, wrong, expired or revoked")
+        AppError::new(
+            ErrorCode::Unauthorized,
+            "log in first: the token or password is missing, wrong, expired or revoked",
+        )
     }
 
     pub fn forbidden(action: &str) -> AppError {

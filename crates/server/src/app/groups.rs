@@ -134,7 +134,8 @@ impl Handle<GroupCreate> for App {
 impl Handle<GroupList> for App {
     async fn handle(&self, ctx: &Ctx, r: GroupList) -> Result<Reply<Page<Group>>> {
         let mut all = ctx.core.load_all::<GroupHeader>(ctx.domain()?)?;
-        let member = r.users.as_deref().map(|u| user_id(u).ok_or_else(|| AppError::not_found("the user"))).transpose()?;
+        let member =
+            r.users.as_deref().map(|u| user_id(u).ok_or_else(|| AppError::not_found("the user"))).transpose()?;
         all.retain(|g| {
             r.name.as_ref().is_none_or(|p| wildcard(p, &g.header.name))
                 && member.is_none_or(|m| g.header.members.contains(&m))
@@ -173,7 +174,6 @@ impl Handle<GroupDelete> for App {
         ctx.may_grant(&stored.header.name)?;
         let write = ctx.core.delete(&stored);
         ctx.commit(stored.header.name.clone(), vec![], vec![write]).await?;
-        ctx.core.rights_changed();
         Ok(Reply::none())
     }
 }
@@ -199,7 +199,6 @@ impl Handle<GroupAddUser> for App {
         header.members.push(id);
         header.updated_at = ctx.now;
         let revision = ctx.commit_header(&stored, &header).await?;
-        ctx.core.rights_changed();
         Ok(Reply::json(shown(&header)).at(revision))
     }
 }
@@ -220,7 +219,6 @@ impl Handle<GroupRemoveUser> for App {
         // Two removals at once must not both succeed and leave no admin: the revision decides.
         let must = Must::Unchanged { kind: Kind::Group, id: stored.id(), revision: stored.revision() };
         ctx.commit(stored.header.name.clone(), vec![must], vec![write]).await?;
-        ctx.core.rights_changed();
         Ok(Reply::none())
     }
 }

@@ -6,8 +6,8 @@ pub mod error;
 pub mod records;
 
 pub mod auth;
-pub mod domains;
 pub mod crypto;
+pub mod domains;
 pub mod groups;
 pub mod keys;
 pub mod users;

@@ -144,7 +144,9 @@ impl Ctx {
 impl Handle<UserCreate> for App {
     async fn handle(&self, ctx: &Ctx, r: UserCreate) -> Result<Reply<User>> {
         if !name_allowed(&r.username) {
-            return Err(AppError::invalid("a user name has 1 to 255 characters, none of / | \\ < >, and is not global"));
+            return Err(AppError::invalid(
+                "a user name has 1 to 255 characters, none of / | \\ < >, and is not global",
+            ));
         }
         password_allowed(&r.password)?;
         let id = Core::new_id(ctx.now);
@@ -224,7 +226,6 @@ impl Handle<UserUpdate> for App {
             }
         };
         ctx.commit(header.username.clone(), vec![], vec![write]).await?;
-        ctx.core.rights_changed();
         let stored = ctx.core.load(domain, stored.id())?;
         Ok(Reply::json(shown(&ctx.app, &ctx.core, &stored)?).at(stored.revision()))
     }
@@ -239,7 +240,6 @@ impl Handle<UserDelete> for App {
         let mut writes: Vec<Write> = groups_without(&ctx.core, stored.record.domain, stored.id(), ctx.now)?;
         writes.push(ctx.core.delete(&stored));
         ctx.commit(stored.header.username.clone(), vec![], writes).await?;
-        ctx.core.rights_changed();
         Ok(Reply::none())
     }
 }

@@ -87,7 +87,9 @@ fn new_request_id() -> String {
 fn request_of(headers: &HeaderMap, peer: Peer) -> Result<Request, AppError> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let id = text("x-request-id")
-        .filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
+        .filter(|id| {
+            (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        })
         .map_or_else(new_request_id, str::to_owned);
     let token = text("authorization")
         .and_then(|v| v.split_once(' '))
@@ -96,7 +98,10 @@ fn request_of(headers: &HeaderMap, peer: Peer) -> Result<Request, AppError> {
     let if_match = match text("if-match") {
         None | Some("*") => None,
         Some(tag) => Some(tag.trim_matches('"').parse().map_err(|_| {
-            AppError::new(ErrorCode::PreconditionFailed, "If-Match holds the ETag of an earlier answer, a number in quotes")
+            AppError::new(
+                ErrorCode::PreconditionFailed,
+                "If-Match holds the ETag of an earlier answer, a number in quotes",
+            )
         })?),
     };
     let idempotency_key = text("idempotency-key").map(str::to_owned);

@@ -113,7 +113,10 @@ fn check_media_type(parts: &Parts) -> Result<(), AppError> {
 
 fn too_large(app: &App) -> AppError {
     let limit = app.settings.largest_body;
-    AppError::new(ErrorCode::TooLarge, format!("the body is larger than {limit} bytes, or the connection broke; split the batch"))
+    AppError::new(
+        ErrorCode::TooLarge,
+        format!("the body is larger than {limit} bytes, or the connection broke; split the batch"),
+    )
 }
 
 /// What serde says names the field; it never repeats a whole value.

@@ -63,7 +63,8 @@ pub async fn spool(app: &App, body: Body) -> Result<PathBuf, AppError> {
     let outcome: Result<(), AppError> = async {
         use futures_util::StreamExt as _;
         while let Some(frame) = stream.next().await {
-            let frame = frame.map_err(|_| AppError::new(ErrorCode::BadRequest, "the upload broke off; send it again"))?;
+            let frame =
+                frame.map_err(|_| AppError::new(ErrorCode::BadRequest, "the upload broke off; send it again"))?;
             let Ok(data) = frame.into_data() else { continue };
             written += data.len() as u64;
             if written > app.settings.largest_upload {
@@ -158,7 +159,10 @@ impl Server {
     }
 }
 
-fn service(router: &Router, peer: Peer) -> TowerToHyperService<axum::middleware::AddExtension<Router, axum::extract::ConnectInfo<Peer>>> {
+fn service(
+    router: &Router,
+    peer: Peer,
+) -> TowerToHyperService<axum::middleware::AddExtension<Router, axum::extract::ConnectInfo<Peer>>> {
     TowerToHyperService::new(axum::Extension(axum::extract::ConnectInfo(peer)).layer(router.clone()))
 }
 

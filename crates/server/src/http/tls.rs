@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use keyark_crypto::SecretBytes;
 use keyark_model::Time;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -32,22 +35,28 @@ fn day(time: Time, plus_days: i64) -> time::OffsetDateTime {
         .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
 }
 
-/// A new local CA, good for ten years.
-pub fn authority_new(now: Time, name: &str) -> Result<Identity, TlsError> {
-    let key = KeyPair::generate()?;
+fn authority_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, format!("Keyark local CA {name}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+/// A new local CA of this name, good for ten years.
+pub fn authority_new(now: Time, name: &str) -> Result<Identity, TlsError> {
+    let key = KeyPair::generate()?;
+    let mut params = authority_params(name);
     (params.not_before, params.not_after) = (day(now, -1), day(now, 3650));
     let certificate = params.self_signed(&key)?.pem();
     Ok(Identity { certificate, key: SecretBytes::new(key.serialize_pem().into_bytes()) })
 }
 
 /// A server certificate of the local CA, good for a year, for these names and addresses.
-pub fn server_new(authority: &Identity, now: Time, names: &[String]) -> Result<Identity, TlsError> {
+pub fn server_new(authority: &Identity, name: &str, now: Time, names: &[String]) -> Result<Identity, TlsError> {
     let text = std::str::from_utf8(authority.key.expose()).map_err(|_| TlsError::Damaged)?;
-    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(text)?)?;
+    // The issuer is what the certificate was made of: the same name and key.
+    let issuer = Issuer::new(authority_params(name), KeyPair::from_pem(text)?);
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "Keyark");

@@ -47,7 +47,9 @@ impl Handle<KeyUpdate> for App {
         let version = h.version_mut(number).ok_or_else(|| AppError::not_found("this version of the key"))?;
         if let Some(at) = r.activation_date {
             if version.state_at(ctx.now) != State::PreActive {
-                return Err(AppError::invalid("activationDate is set while a key is Pre-Active; activate changes the state"));
+                return Err(AppError::invalid(
+                    "activationDate is set while a key is Pre-Active; activate changes the state",
+                ));
             }
             version.dates.activation = Some(at);
         }

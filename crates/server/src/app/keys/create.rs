@@ -7,7 +7,7 @@ use keyark_api::keys::{Key, KeyCreate, KeyVersionCreate, NewAlias};
 use keyark_crypto::SecretBytes;
 use keyark_crypto::algorithm::{Format, KeyBody, Material};
 use keyark_model::key::{
-    Alias, AliasType, Algorithm, Dates, KeyHeader, KeyName, KeyPermission, KeySpec, Operation, State, UsageMask,
+    Algorithm, Alias, AliasType, Dates, KeyHeader, KeyName, KeyPermission, KeySpec, Operation, State, UsageMask,
     VersionHeader,
 };
 use keyark_model::{Id, Kind};
@@ -298,7 +298,10 @@ impl Handle<KeyVersionCreate> for App {
         let mut key = key_shown(ctx, &stored, version_of(&stored.header, None)?, None);
         if r.include_material {
             if stored.header.unexportable {
-                return Err(AppError::new(ErrorCode::Unexportable, "the version was made, but the key is unexportable"));
+                return Err(AppError::new(
+                    ErrorCode::Unexportable,
+                    "the version was made, but the key is unexportable",
+                ));
             }
             let material = &body.version(number).ok_or_else(|| AppError::internal("no new version"))?.material;
             super::export::material_show(&mut key, material, r.format.as_deref(), r.encoding.as_deref())?;

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use keyark_api::keys::{
-    Key, KeyGet, KeyLabel, KeyLabels, KeyLink, KeyLinkList, KeyList, KeyQuery, KeyVersionList,
-};
+use keyark_api::keys::{Key, KeyGet, KeyLabel, KeyLabels, KeyLink, KeyLinkList, KeyList, KeyQuery, KeyVersionList};
 use keyark_api::{Page, PageQuery};
 use keyark_model::key::{KeyHeader, UsageMask};
 use keyark_model::{Kind, Time};

@@ -116,7 +116,8 @@ impl Core {
 
     fn key_read(&self, stored: &Stored<KeyHeader>) -> Result<OpenKey> {
         let body = self.open_body(stored)?;
-        let counter = self.load::<CounterHeader>(stored.record.domain, stored.id()).map(|c| c.header).unwrap_or_default();
+        let counter =
+            self.load::<CounterHeader>(stored.record.domain, stored.id()).map(|c| c.header).unwrap_or_default();
         let versions = stored.header.versions.iter().map(|v| {
             let reserved = counter.reserved.get(&v.version).copied().unwrap_or(0);
             Ok(OpenVersion {
@@ -183,7 +184,9 @@ impl Core {
             }
             let stored = self.store.get(domain, Kind::Counter, key.id)?;
             let (revision, mut header) = match stored {
-                None => (self.store.tombstone(Kind::Counter, key.id)?.map_or(0, |t| t.revision), CounterHeader::default()),
+                None => {
+                    (self.store.tombstone(Kind::Counter, key.id)?.map_or(0, |t| t.revision), CounterHeader::default())
+                }
                 Some(record) => {
                     let stored = self.read_header::<CounterHeader>(record)?;
                     self.open_body(&stored)?;
@@ -246,7 +249,13 @@ impl Core {
     }
 
     /// Wraps material with a key: AES-KWP, or RSA-OAEP with SHA-256.
-    pub fn key_wrap(&self, key: &Stored<KeyHeader>, version: Option<i64>, material: &[u8], now: Time) -> Result<Vec<u8>> {
+    pub fn key_wrap(
+        &self,
+        key: &Stored<KeyHeader>,
+        version: Option<i64>,
+        material: &[u8],
+        now: Time,
+    ) -> Result<Vec<u8>> {
         let open = self.key_open(key.record.domain, &key.id().to_string(), Some("id"))?;
         let (_, with) = self.key_material(key.record.domain, &open, version, Operation::Wrap, now)?;
         Ok(wrapping::wrap(with, wrap_method(with), material)?)
