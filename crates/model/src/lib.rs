@@ -7,8 +7,10 @@ pub mod entry_cbor;
 pub mod id;
 pub mod key;
 pub mod kind;
+pub mod people;
 pub mod position;
 pub mod record;
+pub mod system;
 pub mod time;
 
 pub use digest::Digest;

@@ -13,11 +13,10 @@ use keyark_crypto::{Key256, Secret, SecretBytes, password, random};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, SystemId, Time};
 use keyark_store::{Batch, CommitError, Draft, Fault, Identity, OpenError, Options, Parent, Store, Write};
 
-use crate::app::core::{Core, KekHeader, NodeHeader, decode, encode};
+use crate::app::core::{Core, KekHeader, NodeHeader, SettingHeader, decode, encode};
 use crate::app::domains::DomainHeader;
 use crate::app::error::AppError;
 use crate::app::groups::groups_built_in;
-use crate::app::records::Header;
 use crate::app::users::UserHeader;
 use crate::http::tls::{self, TlsError};
 use crate::settings::Settings;
@@ -248,17 +247,6 @@ fn kek_record(purpose: &str, generation: u32, wrapped: &[u8], now: Time) -> Resu
         created_at: now,
     };
     Core::kek_write(Core::new_id(now), 1, &header)
-}
-
-/// A setting of the system that an archive carries.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct SettingHeader {
-    pub name: String,
-    pub value: serde_json::Value,
-}
-
-impl Header for SettingHeader {
-    const KIND: Kind = Kind::Setting;
 }
 
 /// Opens every key that a store holds.

@@ -8,12 +8,12 @@ use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_PER_GENERATION};
 use keyark_crypto::seal::Kek;
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{Secret, random};
+pub use keyark_model::system::{KekHeader, NodeHeader, SettingHeader};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, SystemId, Time};
 use keyark_store::{Batch, Committed, Draft, Must, Store, Write};
 
 use super::error::{AppError, Result};
 use super::keys::material::KeyCache;
-use super::records::Header;
 
 /// The store with everything that opens it.
 pub struct Core {
@@ -31,38 +31,6 @@ pub struct Core {
     pub(super) counting: Mutex<()>,
     /// Open keys.
     pub keys: KeyCache,
-}
-
-/// A KEK as a record: wrapped by the MKEK, its body empty because the wrap binds everything.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct KekHeader {
-    /// "mkek", "local-kek" or "kek".
-    pub purpose: String,
-    pub generation: u32,
-    /// Base64.
-    pub wrapped: String,
-    pub reserved: u64,
-    pub current: bool,
-    #[serde(rename = "createdAt")]
-    pub created_at: Time,
-}
-
-impl Header for KekHeader {
-    const KIND: Kind = Kind::Kek;
-}
-
-/// Secrets of this server alone; the body holds the secret.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct NodeHeader {
-    /// "jwt", "signing" or "tls".
-    pub name: String,
-    /// What of it is public (certificates in PEM).
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub public: String,
-}
-
-impl Header for NodeHeader {
-    const KIND: Kind = Kind::Node;
 }
 
 /// The smallest and the largest number of seals reserved at once: a crash loses at most one reservation, and a

@@ -7,9 +7,9 @@ use keyark_api::groups::{
 use keyark_api::users::{User, UserList};
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_model::access::Role;
+pub use keyark_model::people::GroupHeader;
 use keyark_model::{DomainId, Id, Kind, Time};
 use keyark_store::{Must, Write};
-use serde::{Deserialize, Serialize};
 
 use super::core::Core;
 use super::ctx::{Ctx, wildcard};
@@ -17,18 +17,6 @@ use super::error::{AppError, Result};
 use super::records::{Header, Stored};
 use super::users::{UserHeader, name_allowed, user_id};
 use super::{App, Handle, Reply};
-
-/// Clear attributes of a group; the body is empty and sealed, so that nobody who writes the disk adds a member.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct GroupHeader {
-    pub name: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    pub created_at: Time,
-    pub updated_at: Time,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub members: Vec<Id>,
-}
 
 impl Header for GroupHeader {
     const KIND: Kind = Kind::Group;

@@ -23,6 +23,23 @@ pub trait Header: Serialize + DeserializeOwned {
     }
 }
 
+macro_rules! headers {
+    ($($header:ident: $kind:ident;)*) => {
+        $(impl Header for keyark_model::system::$header {
+            const KIND: Kind = Kind::$kind;
+        })*
+    };
+}
+
+headers! {
+    KekHeader: Kek;
+    NodeHeader: Node;
+    SettingHeader: Setting;
+    BackupKeyHeader: BackupKey;
+    BackupHeader: Backup;
+    JobHeader: Job;
+}
+
 /// A record with its header read.
 pub struct Stored<H> {
     pub record: Record,

@@ -4,9 +4,9 @@ use keyark_api::users::{User, UserCreate, UserDelete, UserGet, UserList, UserUpd
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_crypto::{SecretBytes, password};
 use keyark_model::access::Role;
-use keyark_model::{DomainId, Id, Kind, Time};
+pub use keyark_model::people::UserHeader;
+use keyark_model::{DomainId, Id, Kind};
 use keyark_store::Write;
-use serde::{Deserialize, Serialize};
 
 use super::core::Core;
 use super::ctx::{Ctx, wildcard};
@@ -15,58 +15,8 @@ use super::groups::{GroupHeader, groups_of, groups_without};
 use super::records::{Header, Stored};
 use super::{App, Handle, Reply};
 
-/// Clear attributes of a user; the body is the password verifier.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct UserHeader {
-    /// The user name in lower case: what is unique.
-    pub name: String,
-    /// The user name as it was typed.
-    pub username: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub full_name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nickname: Option<String>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub email: String,
-    pub created_at: Time,
-    pub updated_at: Time,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_changed_at: Option<Time>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub password_change_required: bool,
-    /// The first password made by the server is good until then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_password_until: Option<Time>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_domain_user: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub disabled: bool,
-    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
-    pub user_metadata: serde_json::Map<String, serde_json::Value>,
-}
-
 impl Header for UserHeader {
     const KIND: Kind = Kind::User;
-}
-
-impl UserHeader {
-    pub fn new(username: &str, now: Time) -> UserHeader {
-        UserHeader {
-            name: username.to_lowercase(),
-            username: username.into(),
-            full_name: username.into(),
-            nickname: None,
-            email: format!("{username}@local"),
-            created_at: now,
-            updated_at: now,
-            password_changed_at: Some(now),
-            password_change_required: false,
-            first_password_until: None,
-            is_domain_user: false,
-            disabled: false,
-            user_metadata: serde_json::Map::new(),
-        }
-    }
 }
 
 /// Reads `local|<uuid>` or a bare UUID.
