@@ -8,10 +8,14 @@ pub mod openapi;
 pub mod page;
 
 pub mod auth;
+pub mod backupkeys;
+pub mod backups;
 pub mod crypto;
 pub mod domains;
 pub mod groups;
+pub mod jobs;
 pub mod keys;
+pub mod system;
 pub mod users;
 
 pub use endpoint::{Body, Endpoint, EndpointInfo, Method};

@@ -12,6 +12,12 @@ macro_rules! for_each_endpoint {
                 KeyActivate KeySuspend KeyResume KeyDeactivate KeyReactivate KeyRevoke KeyArchive KeyRecover KeyDestroy
                 KeyExport KeyAliasAdd KeyAliasDelete KeyLinkList KeyLinkAdd KeyLinkDelete;
             crypto: Encrypt Decrypt Reencrypt DataKey Sign Verify Mac MacVerify Wrap Unwrap Random Encapsulate Decapsulate;
+            backupkeys: BackupKeyCreate BackupKeyList BackupKeyGet BackupKeyDefault BackupKeyDelete BackupKeyDownload
+                BackupKeyUpload BackupKeyInspect BackupKeyCheck;
+            backups: BackupCreate BackupList BackupGet BackupDelete BackupStatusGet BackupDownload BackupUpload BackupInspect
+                RestoreQuery BackupRestore BackupContents;
+            jobs: JobList JobGet JobCancel;
+            system: SystemInfo AnchorGet SystemActivate AuditList;
             domains: DomainCreate DomainList DomainGet DomainUpdate DomainDelete KekList KekRotate;
         }
     };

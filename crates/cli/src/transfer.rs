@@ -42,7 +42,7 @@ pub fn download(caller: &mut Caller<'_>, verb: &Verb, request: &Value, path: &Pa
     let fetch = |caller: &mut Caller<'_>, from: Option<(u64, &str)>| {
         caller.with(verb.endpoint.right, |client| client.download(&verb.endpoint, request.clone(), from))
     };
-    let coming = match fetch(caller, from.as_ref().map(|(offset, etag)| (*offset, etag.as_str()))) {
+    let coming = match fetch(&mut *caller, from.as_ref().map(|(offset, etag)| (*offset, etag.as_str()))) {
         // All of it had arrived, or it is another file now.
         Err(Failure::Client(e)) if e.code() == Some(ErrorCode::RangeNotSatisfiable) => fetch(caller, None)?,
         other => other?,
