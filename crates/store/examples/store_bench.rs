@@ -1,4 +1,4 @@
-//! Measures the store against what SQLite itself does on this machine: `store_bench [records]`.
+//! Measures the store against what SQLite itself does on this machine: `store_bench [records] [header bytes] [bulk]`.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -183,6 +183,9 @@ fn main() {
         resident_mb()
     );
 
+    if std::env::args().nth(3).as_deref() == Some("bulk") {
+        return;
+    }
     let path = folder.path().join("db");
     let store = Store::create(&path, &identity(), START, Options::default()).expect("create");
     commits(&store, 0, 3_000, 1, size);
