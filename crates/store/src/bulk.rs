@@ -9,6 +9,7 @@ use keyark_model::{Digest, DomainId, Id, Kind, RecordFacts, Shipping, Time};
 use rusqlite::{Connection, params};
 
 use crate::error::{Fault, OpenError};
+use crate::lock::LockFile;
 use crate::migrate::stamp;
 use crate::options::{DomainHead, Head, Identity};
 use crate::read::{Count, RecordView, Tombstone};
@@ -33,6 +34,7 @@ pub struct BulkLoader {
     names: Names,
     hasher: Hasher,
     records: u64,
+    _lock: LockFile,
 }
 
 /// What was loaded.
@@ -87,6 +89,7 @@ impl BulkLoader {
         heads: Vec<(DomainId, DomainHead)>,
         now: Time,
     ) -> Result<BulkLoader, LoadError> {
+        let lock = LockFile::take(path)?;
         let conn = new_database(path)?;
         // No store opens a file without our mark.
         conn.pragma_update(None, "application_id", 0)?;
@@ -106,6 +109,7 @@ impl BulkLoader {
             names: Names::default(),
             hasher: Hasher::start()?,
             records: 0,
+            _lock: lock,
         })
     }
 

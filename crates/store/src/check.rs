@@ -51,7 +51,11 @@ impl Store {
         reader.consistent(|| {
             let mut check = Check { conn: &reader, report: CheckReport::default(), last: HashMap::new() };
             check.database()?;
-            check.all()?;
+            // Rows that cannot even be read end the check: what they should have said is not known.
+            match check.all() {
+                Err(Fault::Damaged(what)) => check.found(Finding::Database(what)),
+                other => other?,
+            }
             Ok(check.report)
         })
     }
@@ -177,7 +181,13 @@ impl Check<'_> {
             self.entry(row.seq, "was altered, or an entry before it: its hash is not the one in the chain");
         }
         for (idx, change) in row.changes.iter().enumerate() {
-            let content = content_at(conn, around.domain, row.seq, idx, change)?;
+            let content = match content_at(conn, around.domain, row.seq, idx, change) {
+                Err(Fault::Damaged(problem)) => {
+                    self.found(Finding::Record { kind: change.kind, id: change.id, problem });
+                    ChangeContent::Withheld
+                }
+                content => content?,
+            };
             let put = match &content {
                 ChangeContent::Put { header, body } => Some((&**header, &**body)),
                 ChangeContent::Delete | ChangeContent::Withheld => None,
