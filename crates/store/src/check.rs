@@ -13,6 +13,7 @@ use crate::error::Fault;
 use crate::options::{DomainHead, Head};
 use crate::pool::Reader;
 use crate::read::view_of;
+use crate::schema::slot_of;
 use crate::stage::{facts_of, names_of};
 use crate::state::{DomainState, load_base, load_domains};
 use crate::store::Store;
@@ -264,7 +265,7 @@ impl Check<'_> {
                 sum.add(&LtElement::new(kind, id, view.revision, view.header, view.body));
             }
             let (idx, rid): (i64, i64) = (row.get(6)?, row.get(7)?);
-            if (row.get::<_, u8>(8)?, rid >> 32) != (kind as u8, slot) {
+            if (row.get::<_, u8>(8)?, slot_of(rid)) != (kind as u8, slot) {
                 self.found(problem("it is kept in the wrong place"));
             }
             match self.last.remove(&(kind, id)) {

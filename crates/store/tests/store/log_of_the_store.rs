@@ -40,6 +40,17 @@ fn what_was_destroyed_is_gone_from_the_files_and_the_chain_still_verifies() {
 }
 
 #[test]
+fn what_was_deleted_elsewhere_is_destroyed_too() {
+    let f = fixture();
+    commit(&f.store, A, vec![put(1, 1, "one")]).unwrap();
+    commit(&f.store, A, vec![delete(1, 2)]).unwrap();
+    commit(&f.store, B, vec![purging(put(1, 3, "one"))]).unwrap();
+    let f = f.reopen();
+    assert!(!on_disk(&f, "sealed 1 1") && on_disk(&f, "sealed 1 3"));
+    assert_eq!(f.store.check().unwrap().findings, []);
+}
+
+#[test]
 fn a_purge_after_shipping_forgets_earlier_content_only() {
     let f = fixture();
     commit(&f.store, A, vec![put(1, 1, "one")]).unwrap();
