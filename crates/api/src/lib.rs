@@ -15,6 +15,9 @@ pub mod domains;
 pub mod groups;
 pub mod jobs;
 pub mod keys;
+pub mod policies;
+pub mod policy_sets;
+pub mod secrets;
 pub mod system;
 pub mod users;
 

@@ -18,6 +18,11 @@ macro_rules! for_each_endpoint {
                 RestoreQuery BackupRestore BackupContents;
             jobs: JobList JobGet JobCancel;
             system: SystemInfo AnchorGet SystemActivate AuditList;
+            secrets: SecretCreate SecretList SecretGet SecretUpdate SecretDelete SecretExport SecretVersionCreate
+                SecretVersionList SecretVersionGet SecretUndelete SecretDestroy SecretRewrap;
+            policies: PolicyCreate PolicyList PolicyGet PolicyUpdate PolicyDelete PolicyRuleCreate PolicyRuleList
+                PolicyRuleGet PolicyRuleUpdate PolicyRuleDelete;
+            policy_sets: PolicySetCreate PolicySetList PolicySetGet PolicySetUpdate PolicySetDelete;
             domains: DomainCreate DomainList DomainGet DomainUpdate DomainDelete KekList KekRotate;
         }
     };

@@ -8,7 +8,7 @@ use clap::parser::ArgMatches;
 use clap::{Arg, Command};
 use indicatif::ProgressBar;
 use keyark_archive::keyfile::{BackupKeyFile, keyfile_open};
-use keyark_archive::{Anchor, Archive, ArchiveError, FactorKind, OpeningKey, ReadAt, RecordRef, Unlocked, Verdict};
+use keyark_archive::{Anchor, Archive, ArchiveError, FactorKind, OpeningKey, ReadAt, RecordRef, Unlocked};
 use keyark_crypto::seal::{self, RecordName};
 use keyark_model::{DomainId, Id, Kind, Record};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::profile::{Config, Connection, DEFAULT_DATA, Places};
 use crate::{ask, files, progress};
 
 /// The verbs.
-pub fn commands() -> Vec<(&'static [&'static str], Command)> {
+pub fn commands() -> Vec<(&'static str, Command)> {
     let command = |verb: &'static str, about: &'static str| {
         let help = "The pinned anchor [default: the profile's, then keyark-data/anchor.json]";
         Command::new(verb)
@@ -44,10 +44,10 @@ pub fn commands() -> Vec<(&'static [&'static str], Command)> {
         .arg(text("id", "ID", "The record's id").required(true))
         .arg(text("file", "FILE", "Where to write the content; mode 0600").required(true));
     vec![
-        (&["archive", "inspect"], command("inspect", "Shows what an archive says of itself; needs no key")),
-        (&["archive", "verify"], command("verify", "Checks every byte, and with the key every record").arg(key(false))),
-        (&["archive", "list"], list),
-        (&["archive", "extract"], extract),
+        ("archive inspect", command("inspect", "Shows what an archive says of itself; needs no key")),
+        ("archive verify", command("verify", "Checks every byte, and with the key every record").arg(key(false))),
+        ("archive list", list),
+        ("archive extract", extract),
     ]
 }
 
@@ -121,18 +121,21 @@ fn verify(
     let verdict = if counts.is_some() { archive.verdict(anchor) } else { archive.verify(anchor)? };
     let shown = archive.inspect(Some(anchor));
     let records = counts.as_ref().map(|c| c.records.iter().map(|(k, n)| (k.word(), *n)).collect::<Vec<_>>());
-    let mut report = json!({ "id": shown.id, "verdict": shown.verdict, "checksum": shown.checksum, "opened": counts.is_some() });
+    let mut report =
+        json!({ "id": shown.id, "verdict": shown.verdict, "checksum": shown.checksum, "opened": counts.is_some() });
     if let Some(records) = records {
         report["records"] = records.into_iter().map(|(k, n)| (k.to_owned(), Value::from(n))).collect();
     }
     output::show_value(&report, format)?;
-    match verdict {
-        Verdict::SignedByPinned { .. } => Ok(()),
-        other => Ok(other.require_pinned()?),
-    }
+    verdict.require_pinned().map_err(Failure::from)
 }
 
-fn list(unlocked: &Unlocked<'_, Watched>, matches: &ArgMatches, bar: &ProgressBar, format: Format) -> Result<(), Failure> {
+fn list(
+    unlocked: &Unlocked<'_, Watched>,
+    matches: &ArgMatches,
+    bar: &ProgressBar,
+    format: Format,
+) -> Result<(), Failure> {
     let kind = matches.get_one::<String>("kind").map(|word| kind_of(word)).transpose()?;
     let mut resources = Vec::new();
     unlocked.each_record(|record| {
@@ -163,7 +166,10 @@ fn extract(unlocked: &Unlocked<'_, Watched>, matches: &ArgMatches, format: Forma
             let path = Path::new(text("file"));
             files::write_private(path, opened(unlocked, &record)?.expose())?;
             let header: Value = serde_json::from_slice(&record.header).unwrap_or_default();
-            return output::show_value(&json!({ "kind": kind.word(), "id": id, "domain": domain, "header": header }), format);
+            return output::show_value(
+                &json!({ "kind": kind.word(), "id": id, "domain": domain, "header": header }),
+                format,
+            );
         }
     }
     Err(Failure::NotFound(format!("the archive holds no {kind} {id}")))

@@ -13,7 +13,7 @@ use crate::tree::Tree;
 use crate::{archive, local, login, offline, serve, settings};
 
 /// Words and command of each.
-pub fn commands() -> Vec<(&'static [&'static str], Command)> {
+pub fn commands() -> Vec<(&'static str, Command)> {
     let anchor = Command::new("export")
         .about("Writes the anchor: the public keys that verify this system's archives")
         .arg(offline::data_arg())
@@ -33,14 +33,14 @@ pub fn commands() -> Vec<(&'static [&'static str], Command)> {
         .about("Writes the manual pages")
         .arg(Arg::new("folder").value_name("DIR").required(true).help("Where to write them"));
     let serve = Command::new("serve").about("Serves; makes a new system at the first start").args(settings::args());
-    let mut all: Vec<(&'static [&'static str], Command)> = vec![
-        (&["serve"], serve),
-        (&["login"], login::command()),
-        (&["users", "reset-admin"], reset),
-        (&["anchor", "export"], anchor),
-        (&["store", "check"], check),
-        (&["completions"], completions),
-        (&["man"], man),
+    let mut all = vec![
+        ("serve", serve),
+        ("login", login::command()),
+        ("users reset-admin", reset),
+        ("anchor export", anchor),
+        ("store check", check),
+        ("completions", completions),
+        ("man", man),
     ];
     all.extend(archive::commands());
     all

@@ -10,8 +10,8 @@ use keyark_server::Folder;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::output::{self, Format};
 use crate::files;
+use crate::output::{self, Format};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The largest answer in bytes.
@@ -96,7 +96,7 @@ mod tests {
             while !seen.ends_with(b"\r\n\r\n{}") && stream.read(&mut byte).unwrap() == 1 {
                 seen.push(byte[0]);
             }
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"user\":\"admin\"}").unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"user\":\"admin\"}").unwrap();
             String::from_utf8(seen).unwrap()
         });
         assert_eq!(post(&path, "/v1/local/x", &json!({})).unwrap(), json!({ "user": "admin" }));
@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn refusals_keep_their_code_and_nonsense_is_no_answer() {
-        let refused = b"HTTP/1.1 403 Forbidden\r\n\r\n{\"code\":1001,\"codeDesc\":\"c\",\"message\":\"m\",\"requestID\":\"r\"}";
+        let refused =
+            b"HTTP/1.1 403 Forbidden\r\n\r\n{\"code\":1001,\"codeDesc\":\"c\",\"message\":\"m\",\"requestID\":\"r\"}";
         assert_eq!(parse(refused, "s").unwrap_err().exit(), Exit::Denied);
         for bad in [&b""[..], b"hello", b"HTTP/1.1 500 x\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n{", b"HTTP/1.1\r\n\r\n"] {
             assert_eq!(parse(bad, "s").unwrap_err().exit(), Exit::Failure);

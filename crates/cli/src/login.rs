@@ -121,7 +121,12 @@ fn first_change(
     eprintln!("This password can do nothing but be changed.");
     let new_password = ask::password_new("New password: ")?;
     let auth_domain = connection.auth_domain.clone();
-    client.call(&PasswordChange { username: username.clone(), password, new_password: new_password.clone(), auth_domain })?;
+    client.call(&PasswordChange {
+        username: username.clone(),
+        password,
+        new_password: new_password.clone(),
+        auth_domain,
+    })?;
     session::login_anew(connection, client, places, (username, new_password))?;
     eprintln!("The password was changed.");
     Ok(())

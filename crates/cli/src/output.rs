@@ -104,7 +104,8 @@ fn title(name: &str, bold: bool) -> Cell {
 fn columns(rows: &[Value]) -> Vec<&str> {
     let mut columns: Vec<&str> = Vec::new();
     for row in rows.iter().filter_map(Value::as_mapping).flat_map(Mapping::iter) {
-        let (Some(name), false) = (row.0.as_str(), matches!(row.1, Value::Mapping(_) | Value::Sequence(_) | Value::Null))
+        let (Some(name), false) =
+            (row.0.as_str(), matches!(row.1, Value::Mapping(_) | Value::Sequence(_) | Value::Null))
         else {
             continue;
         };

@@ -57,7 +57,8 @@ fn send(
     matches: &ArgMatches,
 ) -> Result<Answer, Failure> {
     let revision = matches.try_get_one::<String>("if-match").ok().flatten();
-    let revision = revision.filter(|_| verb.field("if_match").is_none()).map(|r| format!("\"{}\"", r.trim_matches('"')));
+    let revision =
+        revision.filter(|_| verb.field("if_match").is_none()).map(|r| format!("\"{}\"", r.trim_matches('"')));
     let headers: Vec<(&str, &str)> = revision.iter().map(|r| ("if-match", r.as_str())).collect();
     let once = |caller: &mut Caller<'_>, fields: &Map<String, Value>| {
         caller.with(verb.endpoint.right, |client| {
@@ -147,7 +148,9 @@ fn ask_passwords(verb: &Verb, fields: &mut Map<String, Value>) -> Result<(), Fai
         .collect();
     for (wire, flag) in wanted {
         if !ask::somebody() {
-            return Err(Failure::Usage(format!("nobody is there to type the password: give it with --{flag}-file FILE")));
+            return Err(Failure::Usage(format!(
+                "nobody is there to type the password: give it with --{flag}-file FILE"
+            )));
         }
         let prompt = format!("{}: ", flag.replace('-', " "));
         let is_new = flag.starts_with("new-") || verb.words.last() == Some(&"create");

@@ -50,11 +50,17 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     );
     let first_password = booted.first_password;
     let app = Arc::new(App::new(booted.core, folder.clone(), settings.clone(), Arc::new(clock::now)));
-    let server = Server::bind(app.clone(), acceptor)
-        .await
-        .map_err(|e| Failure::Server(format!("cannot listen on {}: {e}: another program may hold it", settings.listen)))?;
+    let server = Server::bind(app.clone(), acceptor).await.map_err(|e| {
+        Failure::Server(format!("cannot listen on {}: {e}: another program may hold it", settings.listen))
+    })?;
     let address = server.address.to_string();
-    announce(&Started { settings: &settings, folder: &folder, anchor: &anchor, address, first: first_password.is_some() })?;
+    announce(&Started {
+        settings: &settings,
+        folder: &folder,
+        anchor: &anchor,
+        address,
+        first: first_password.is_some(),
+    })?;
     if let Some(password) = &first_password {
         hand_over(password.expose(), &folder)?;
     }

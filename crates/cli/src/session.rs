@@ -142,11 +142,8 @@ fn login(connection: &Connection, client: &Client, user: &str, password: String)
 /// `None`: the refresh token is not taken any more.
 fn refresh(client: &Client, session: &Session) -> Result<Option<TokenIssued>, Failure> {
     let Some(token) = session.refresh_token.clone() else { return Ok(None) };
-    let request = TokenCreate {
-        grant_type: Some("refresh_token".into()),
-        refresh_token: Some(token),
-        ..TokenCreate::default()
-    };
+    let request =
+        TokenCreate { grant_type: Some("refresh_token".into()), refresh_token: Some(token), ..TokenCreate::default() };
     match client.call(&request) {
         Ok(issued) => Ok(Some(issued)),
         Err(e @ ClientError::Refused { .. }) if e.code() != Some(ErrorCode::Unavailable) => Ok(None),

@@ -6,9 +6,9 @@ use keyark_server::Settings;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
+use crate::files;
 use crate::options::Given;
 use crate::words::kebab;
-use crate::files;
 
 /// What each setting means; one without a line here still is a flag.
 const HELP: &[(&str, &str)] = &[
@@ -71,7 +71,8 @@ pub fn read(given: &Given<'_>, matches: &ArgMatches) -> Result<Settings, Failure
     for (name, default) in defaults() {
         let variable = variable_of(&name);
         if let Some(text) = given.variable(&variable) {
-            let texts: Vec<&str> = if default.is_array() { text.split(',').map(str::trim).collect() } else { vec![&text] };
+            let texts: Vec<&str> =
+                if default.is_array() { text.split(',').map(str::trim).collect() } else { vec![text.as_str()] };
             all.insert(name.clone(), typed(&default, &texts, &variable)?);
         }
         let flag = kebab(&name);

@@ -141,11 +141,21 @@ fn members_check(set_type: SetType, mut m: Members) -> Result<Members> {
         }
     }
     match set_type {
-        SetType::Users => drop(m.users.get_or_insert_default()),
-        SetType::Processes => drop(m.processes.get_or_insert_default()),
-        SetType::Resources if classified => drop(m.classification_tags.get_or_insert_default()),
-        SetType::Resources => drop(m.resources.get_or_insert_default()),
-        SetType::Signatures => drop(m.source_list.get_or_insert_default()),
+        SetType::Users => {
+            m.users.get_or_insert_default();
+        }
+        SetType::Processes => {
+            m.processes.get_or_insert_default();
+        }
+        SetType::Resources if classified => {
+            m.classification_tags.get_or_insert_default();
+        }
+        SetType::Resources => {
+            m.resources.get_or_insert_default();
+        }
+        SetType::Signatures => {
+            m.source_list.get_or_insert_default();
+        }
     }
     m.users.iter_mut().flatten().for_each(|u| u.index = None);
     m.processes.iter_mut().flatten().for_each(|p| p.index = None);

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const UPWARD: &[(&str, &str, &str)] = &[
     ("access", "app::groups", "groups_of belongs beside the records"),
     ("access", "app::users", "UserHeader is keyark_model::people::UserHeader"),
-    ("app", "boot::Folder", "the data folder deserves a file of its own"),
+    ("app", "boot", "the data folder and the opening of a store belong below the handlers"),
 ];
 
 pub fn check(files: &[Source], report: &mut Report) {
@@ -78,7 +78,11 @@ fn uses(line: &str) -> Vec<String> {
         match rest[path.len()..].strip_prefix('{') {
             Some(group) if path.is_empty() || path.ends_with("::") => {
                 let group = group.split('}').next().unwrap_or_default();
-                found.extend(group.split(',').map(|name| format!("{path}{}", name.trim())));
+                let inside = |name: &str| match (name.trim(), path.strip_suffix("::")) {
+                    ("self", Some(itself)) => itself.to_owned(),
+                    (name, _) => format!("{path}{name}"),
+                };
+                found.extend(group.split(',').map(inside));
             }
             _ => found.push(path),
         }
@@ -96,6 +100,7 @@ mod tests {
     fn paths_are_found_in_lines() {
         assert_eq!(uses("use crate::app::{App, Handle};"), ["app::App", "app::Handle"]);
         assert_eq!(uses("use crate::{http, boot::Folder};"), ["http", "boot::Folder"]);
+        assert_eq!(uses("use crate::boot::{self, Folder};"), ["boot", "boot::Folder"]);
         assert_eq!(uses("crate::app::core::encode(crate::x::y)"), ["app::core::encode", "x::y"]);
         assert_eq!(uses("$crate::Endpoint"), Vec::<String>::new());
     }

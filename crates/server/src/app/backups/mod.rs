@@ -27,7 +27,7 @@ use super::jobs::progress_shown;
 use super::records::Stored;
 use super::{App, Content, Handle, Reply};
 
-pub use system::{Carried, carried_over};
+pub use system::{anchor_write, made_new};
 
 impl From<ArchiveError> for AppError {
     fn from(e: ArchiveError) -> Self {

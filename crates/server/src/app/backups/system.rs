@@ -1,6 +1,5 @@
 //! Replacing the whole system: built beside the running one, verified, switched to by one rename.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -264,9 +263,4 @@ fn reopen(app: &App, root: &FileRoot) -> Result<Arc<Core>> {
     let core = Arc::new(boot::open(store, root)?);
     app.swap_core(Some(core.clone()));
     Ok(core)
-}
-
-/// The path where a restored store is built.
-pub fn building_path(folder: &Path) -> PathBuf {
-    folder.join("store.db.restoring")
 }

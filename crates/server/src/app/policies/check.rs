@@ -219,8 +219,8 @@ pub fn named_keys(rules: &PolicyRules) -> Vec<(&str, Option<&str>)> {
         named.extend(keys.map(|k| (k.key_id.as_str(), k.key_type.as_deref())));
     }
     for rule in &rules.idt_key_rules {
-        named.push((&rule.current_key, rule.current_key_type.as_deref()));
-        named.push((&rule.transformation_key, rule.transformation_key_type.as_deref()));
+        named.push((rule.current_key.as_str(), rule.current_key_type.as_deref()));
+        named.push((rule.transformation_key.as_str(), rule.transformation_key_type.as_deref()));
     }
     named.retain(|(key, _)| *key != CLEAR_KEY);
     named
@@ -229,10 +229,9 @@ pub fn named_keys(rules: &PolicyRules) -> Vec<(&str, Option<&str>)> {
 /// How a key in a rule is looked up: its id or name, and how `key_find` reads that.
 pub fn lookup_of<'a>(key: &'a str, key_type: Option<&str>) -> Result<(&'a str, Option<&'static str>)> {
     match key_type.map(str::to_ascii_lowercase).as_deref() {
-        None | Some("") => Ok((key, None)),
+        None | Some("" | "name" | "alias" | "slug") => Ok((key, None)),
         Some("id" | "uuid") => Ok((key, Some("id"))),
-        Some("name" | "alias" | "slug") => Ok((key, Some("name"))),
-        Some("uri") => Ok((uri_name(key), Some("name"))),
+        Some("uri") => Ok((uri_name(key), None)),
         Some(_) => Err(AppError::invalid("key_type is id, uuid, name, alias, slug or uri")),
     }
 }
@@ -396,11 +395,11 @@ mod tests {
     fn keys_are_looked_up_as_their_type_says() {
         for (key, key_type, expected) in [
             ("k", None, Some(("k", None))),
-            ("k", Some("NAME"), Some(("k", Some("name")))),
-            ("k", Some("slug"), Some(("k", Some("name")))),
+            ("k", Some("NAME"), Some(("k", None))),
+            ("k", Some("slug"), Some(("k", None))),
             ("k", Some("uuid"), Some(("k", Some("id")))),
-            ("kylo:kylo:vault:keys:my-v2-key-v0", Some("uri"), Some(("my-v2-key", Some("name")))),
-            ("my-vault", Some("uri"), Some(("my-vault", Some("name")))),
+            ("kylo:kylo:vault:keys:my-v2-key-v0", Some("uri"), Some(("my-v2-key", None))),
+            ("my-vault", Some("uri"), Some(("my-vault", None))),
             ("k", Some("key_id"), None),
         ] {
             assert_eq!(lookup_of(key, key_type).ok(), expected, "{key} {key_type:?}");
