@@ -9,14 +9,14 @@ pub mod auth;
 pub mod backupkeys;
 pub mod backups;
 pub mod crypto;
+pub mod domains;
+pub mod groups;
 pub mod jobs;
+pub mod keys;
 pub mod policies;
 pub mod policy_sets;
 pub mod secrets;
 pub mod system;
-pub mod domains;
-pub mod groups;
-pub mod keys;
 pub mod users;
 
 use std::future::Future;
