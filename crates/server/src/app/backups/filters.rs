@@ -23,6 +23,8 @@ pub struct Selected {
 
 impl Selected {
     pub fn contains(&self, kind: Kind, id: Id) -> bool {
+        // The count of a key's encryptions belongs to the key.
+        let kind = if kind == Kind::Counter { Kind::Key } else { kind };
         self.ids.contains_key(&(kind, id))
     }
 

@@ -1,6 +1,5 @@
 //! Keys kept open for cryptography: a bounded cache of raw material, and the count of encryptions (rules C2).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -8,14 +7,14 @@ use keyark_api::ErrorCode;
 use keyark_crypto::SecretBytes;
 use keyark_crypto::algorithm::{Hash, KeyBody, Material, WrapMethod, symmetric, wrapping};
 use keyark_model::key::{Algorithm, KeyHeader, Operation, VersionHeader};
+use keyark_model::system::CounterHeader;
 use keyark_model::{DomainId, Id, Kind, Time};
 use quick_cache::sync::Cache;
-use serde::{Deserialize, Serialize};
 
 use super::key_find;
 use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
-use crate::app::records::{Header, Stored};
+use crate::app::records::Stored;
 
 /// One version of a customer's key encrypts at most this often under random nonces (SP 800-38D).
 pub const ENCRYPTIONS_PER_VERSION: u64 = 1 << 31;
@@ -63,16 +62,6 @@ impl KeyCache {
         let at = key.versions.iter().find(|v| v.number == version)?.last_used.load(Ordering::Relaxed);
         (at > 0).then_some(Time(at))
     }
-}
-
-/// Encryptions reserved so far, per version.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct CounterHeader {
-    reserved: BTreeMap<u32, u64>,
-}
-
-impl Header for CounterHeader {
-    const KIND: Kind = Kind::Counter;
 }
 
 impl OpenKey {
