@@ -122,7 +122,7 @@ struct Witness {
 
 fn tour(place: &Path, keys: u32) -> Result<(), Failure> {
     let (here, there) = (place.join("first-machine"), place.join("second-machine"));
-    let mut lines = Lines::default();
+    let lines = Lines;
     let server = lines.timed("a server with TLS and its own CA", || Running::start(&here))?;
     let mut client = server.client(&here)?;
     client.call(&PasswordChange {
@@ -279,11 +279,10 @@ fn download(client: &Client, id: &str, path: &Path) -> Result<(), Failure> {
 }
 
 /// What is shown: a line for each step, with its time.
-#[derive(Default)]
 struct Lines;
 
 impl Lines {
-    fn timed<T>(&mut self, what: &str, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    fn timed<T>(&self, what: &str, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
         let started = Instant::now();
         let done = work()?;
         output::print(&format!("{:>9.3} s  {what}\n", started.elapsed().as_secs_f64()))?;

@@ -142,8 +142,7 @@ pub fn boot(settings: &Settings, now: Time) -> Result<Booted, BootError> {
     remove_database(&making);
     let first_password = {
         let store = Store::create(&making, &identity, now, options.clone())?;
-        let password = first_records(&store, identity.system, &root, now)?;
-        password
+        first_records(&store, identity.system, &root, now)?
     };
     std::fs::rename(&making, folder.store()).map_err(|source| BootError::Io { path: making, source })?;
     let store = Store::open(&folder.store(), options)?;

@@ -217,24 +217,17 @@ impl Core {
     }
 
     /// Opens what `key_encrypt` made.
-    pub fn key_decrypt(
-        &self,
-        domain: DomainId,
-        key: Id,
-        version: u64,
-        aad: &[u8],
-        nonce: &[u8],
-        ciphertext: &[u8],
-        now: Time,
-    ) -> Result<SecretBytes> {
-        let open = self.key_open(domain, &key.to_string(), Some("id")).map_err(|e| match e.code {
-            ErrorCode::NotFound => {
-                AppError::conflict(format!("the key {key} that encrypts this secret is not here; restore it first"))
-            }
+    pub fn key_decrypt(&self, domain: DomainId, made: &KeyCiphertext, aad: &[u8], now: Time) -> Result<SecretBytes> {
+        let open = self.key_open(domain, &made.key.to_string(), Some("id")).map_err(|e| match e.code {
+            ErrorCode::NotFound => AppError::conflict(format!(
+                "the key {} that encrypts this secret is not here; restore it first",
+                made.key
+            )),
             _ => e,
         })?;
-        let (_, material) = self.key_material(domain, &open, Some(version as i64), Operation::Decrypt, now)?;
-        Ok(symmetric::Cipher::new(material)?.decrypt(aad, &[nonce, ciphertext].concat())?)
+        let version = i64::try_from(made.version).map_err(AppError::internal)?;
+        let (_, material) = self.key_material(domain, &open, Some(version), Operation::Decrypt, now)?;
+        Ok(symmetric::Cipher::new(material)?.decrypt(aad, &[made.nonce.as_slice(), &made.ciphertext].concat())?)
     }
 
     /// Wraps material with a key: AES-KWP, or RSA-OAEP with SHA-256.
