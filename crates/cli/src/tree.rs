@@ -3,7 +3,9 @@
 use clap::{Arg, ArgAction, Command, ValueHint};
 use keyark_api::{Body, EndpointInfo, Method};
 
-use crate::field::{Field, Shape, fields, schema_of};
+use keyark_api::openapi::inlined;
+
+use crate::field::{Field, Shape, fields};
 use crate::{builtin, options, words};
 
 /// Id of the positional arguments.
@@ -25,7 +27,7 @@ pub struct Verb {
 
 impl Verb {
     fn of(endpoint: EndpointInfo) -> Verb {
-        let answer = schema_of(endpoint.response);
+        let answer = inlined(endpoint.response);
         Verb {
             words: endpoint.cli.split(' ').collect(),
             fields: fields(&endpoint),
