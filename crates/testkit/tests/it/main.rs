@@ -1,0 +1,3 @@
+//! The whole product, tested over its sockets; one module per noun.
+
+mod auth;
