@@ -1,3 +1,6 @@
 //! The whole product, tested over its sockets; one module per noun.
 
 mod auth;
+mod domains;
+mod http;
+mod users;
