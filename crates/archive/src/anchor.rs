@@ -163,8 +163,9 @@ impl Anchor {
         digest.0.iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join(":")
     }
 
-    /// Whether `key` may have signed up to position `last` of that incarnation. Only for a signature that holds.
-    pub fn judge(&self, key: &PublicKey, system: SystemId, incarnation: Incarnation, last: u64) -> Verdict {
+    /// Whether `key` may have signed up to the system's position `last` of that incarnation; only for a signature that holds.
+    /// `None`: a domain's numbers, which do not compare with the anchor's; a revoked key then counts as unknown, to be named.
+    pub fn judge(&self, key: &PublicKey, system: SystemId, incarnation: Incarnation, last: Option<u64>) -> Verdict {
         let key_id = json::hex(&key.key_id());
         let mut named = self.keys.iter().filter(|k| k.public().as_ref() == Some(key) && k.system == system).peekable();
         if named.peek().is_none() {
@@ -172,6 +173,12 @@ impl Anchor {
         }
         let Some(pinned) = named.find(|k| k.incarnation == incarnation) else {
             return Verdict::Bad { why: "the key is pinned for another incarnation" };
+        };
+        let Some(last) = last else {
+            return match pinned.revoked_from {
+                None => Verdict::SignedByPinned { key_id },
+                Some(_) => Verdict::UnknownSigner { key_id },
+            };
         };
         if last < pinned.valid_from.0 {
             return Verdict::Bad { why: "the key is pinned for later positions only" };

@@ -7,7 +7,7 @@ use keyark_model::Digest;
 use crate::anchor::{Anchor, Verdict};
 use crate::error::{ArchiveError, Result};
 use crate::footer::Footer;
-use crate::header::Header;
+use crate::header::{Header, Scope};
 use crate::layout::{BACK, FRONT, Parts};
 use crate::signature::{BLOCK, Signature};
 use crate::source::ReadAt;
@@ -102,7 +102,8 @@ impl<S: ReadAt> Archive<S> {
             return Verdict::Bad { why: "it does not cover this header, body and footer" };
         }
         let h = &self.header;
-        anchor.judge(&self.signature.public, h.system, h.incarnation, h.positions.last.0)
+        let last = (h.scope == Scope::System).then_some(h.positions.last.0);
+        anchor.judge(&self.signature.public, h.system, h.incarnation, last)
     }
 
     /// Reads and hashes the whole body, then judges the signer. An altered body is an error, whoever signed.

@@ -6,8 +6,13 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAcce
 
 /// Parses one value, refusing a name that stands twice in one object at any depth.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice::<NamesOnce>(bytes).map_err(|e| e.to_string())?;
+    names_once(bytes)?;
     serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+/// Whether it is one JSON value in which no name stands twice in one object. Keeps no copy of any value.
+pub fn names_once(bytes: &[u8]) -> Result<(), String> {
+    serde_json::from_slice::<NamesOnce>(bytes).map(drop).map_err(|e| e.to_string())
 }
 
 /// Any value, walked only to see that names stand once.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::anchor::{Anchor, AnchorError};
 use crate::header::Scope;
+use crate::json;
 use crate::passphrase::{self, Typed};
 
 /// The version that is written and read.
@@ -95,14 +96,14 @@ pub fn keyfile_export(info: &KeyFileInfo, key: &Key256, anchor: &Anchor, passphr
         anchor,
     };
     // Room beforehand: a vector that grows leaves copies of the key behind.
-    let mut json = SecretBytes::new(Vec::with_capacity(4096 + 1024 * anchor.keys.len()));
-    serde_json::to_writer(json.expose_mut(), &payload).expect("the payload has no value that JSON lacks");
+    let mut out = SecretBytes::new(Vec::with_capacity(4096 + 1024 * anchor.keys.len()));
+    serde_json::to_writer(out.expose_mut(), &payload).expect("the payload has no value that JSON lacks");
     let mut header = match serde_json::to_value(&info) {
         Ok(Value::Object(map)) => map,
         _ => Map::new(),
     };
     header.insert("typ".into(), TYPE.into());
-    jwe::encrypt(passphrase.as_bytes(), &header, json.expose())
+    jwe::encrypt(passphrase.as_bytes(), &header, out.expose())
 }
 
 /// What the file says of itself, without the passphrase.
@@ -137,8 +138,11 @@ pub fn keyfile_open(text: &str, passphrase: &str) -> Result<BackupKeyFile, KeyFi
 
 /// The content of an opened file, held against its clear header.
 pub fn parse_payload(info: KeyFileInfo, payload: &SecretBytes) -> Result<BackupKeyFile, KeyFileError> {
-    let inside: PayloadIn<'_> =
-        serde_json::from_slice(payload.expose()).map_err(|_| KeyFileError::NotAKeyFile("its content is not one"))?;
+    let not_one = KeyFileError::NotAKeyFile("its content is not one");
+    if json::names_once(payload.expose()).is_err() {
+        return Err(not_one);
+    }
+    let inside: PayloadIn<'_> = serde_json::from_slice(payload.expose()).map_err(|_| not_one)?;
     let same = inside.version == info.version
         && inside.id == info.keyid
         && inside.scope == info.scope

@@ -12,6 +12,7 @@ pub mod header;
 pub mod index;
 pub mod inspect;
 pub mod item;
+pub mod items;
 pub mod json;
 pub mod keyfile;
 pub mod keys;

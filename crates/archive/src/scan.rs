@@ -9,8 +9,9 @@ use crate::entries::WINDOW;
 use crate::error::{ArchiveError, Result};
 use crate::index::BlockType;
 use crate::item::StoredEntry;
+use crate::items::Own;
 use crate::source::ReadAt;
-use crate::unlocked::{Own, Unlocked};
+use crate::unlocked::Unlocked;
 
 /// The items of all blocks of one type, checked block by block. Ends after its first error.
 pub struct Owned<'u, 'a, S, T> {

@@ -6,7 +6,6 @@ use keyark_crypto::Key256;
 use keyark_crypto::hash::sha256;
 use keyark_crypto::stream::{HEADER, SegmentCipher};
 use keyark_model::{DomainId, Id, Kind, Record};
-use minicbor::decode::Decoder;
 
 use crate::archive::Archive;
 use crate::block::{MAX_INDEX, check_raw};
@@ -14,8 +13,9 @@ use crate::body::{Body, BodyReader};
 use crate::error::{ArchiveError, Result};
 use crate::factors::{OpeningKey, list};
 use crate::footer::Counts;
-use crate::index::{BlockPlace, BlockType, Index, record_key};
-use crate::item::{EntryRef, Item, Key, RecordRef, StoredEntry, Tombstone, WrappedKek};
+use crate::index::{BlockType, Index, record_key};
+use crate::item::{Key, RecordRef, Tombstone, WrappedKek};
+use crate::items::{count_items, each_item};
 use crate::keys;
 use crate::scan::{Entries, Owned};
 use crate::source::ReadAt;
@@ -37,7 +37,8 @@ pub struct Unlocked<'a, S> {
 }
 
 impl<S: ReadAt> Archive<S> {
-    /// Opens the body with a backup key or, in a stream, the key of its epoch.
+    /// Opens the body with a backup key or, in a stream, the key of its epoch. This trusts the footer: ask for `verdict` or
+    /// `verify` first.
     pub fn unlock(&self, key: &OpeningKey<'_>) -> Result<Unlocked<'_, S>> {
         let header = self.header();
         let in_stream = header.stream.is_some();
@@ -119,7 +120,7 @@ impl<'a, S: ReadAt> Unlocked<'a, S> {
     pub fn keks(&self) -> Result<Vec<Kek>> {
         let mut out = Vec::new();
         for number in self.index.blocks_of(BlockType::Keks) {
-            self.kek_block(number, |_| true, &mut out)?;
+            self.unwrap_keks(&self.one_block(number)?, number, |_| true, &mut out)?;
         }
         Ok(out)
     }
@@ -128,14 +129,19 @@ impl<'a, S: ReadAt> Unlocked<'a, S> {
     pub fn kek(&self, domain: DomainId, generation: u64) -> Result<Option<Key256>> {
         let mut out = Vec::new();
         if let Some(number) = self.index.find(BlockType::Keks, domain, Key::of_number(generation).as_slice()) {
-            self.kek_block(number, |k| k.generation == generation, &mut out)?;
+            self.unwrap_keks(&self.one_block(number)?, number, |k| k.generation == generation, &mut out)?;
         }
         Ok(out.pop().map(|k| k.key))
     }
 
-    fn kek_block(&self, number: usize, wanted: impl Fn(&WrappedKek<'_>) -> bool, out: &mut Vec<Kek>) -> Result<()> {
-        let raw = self.one_block(number)?;
-        each_item(&raw, number, &self.index.blocks[number], |k: WrappedKek<'_>| {
+    fn unwrap_keks(
+        &self,
+        raw: &[u8],
+        number: usize,
+        wanted: impl Fn(&WrappedKek<'_>) -> bool,
+        out: &mut Vec<Kek>,
+    ) -> Result<()> {
+        each_item(raw, number, &self.index.blocks[number], |k: WrappedKek<'_>| {
             if wanted(&k) {
                 let (domain, generation) = (k.domain, k.generation);
                 let id = self.archive.header().id;
@@ -215,21 +221,9 @@ impl<'a, S: ReadAt> Unlocked<'a, S> {
         let mut raw = Vec::new();
         for (number, place) in self.index.blocks.iter().enumerate() {
             reader.block(&self.body, number, place, &mut raw)?;
-            match place.kind {
-                BlockType::Keks => self.kek_block(number, |_| true, &mut Vec::new())?,
-                BlockType::Records => each_item(&raw, number, place, |r: RecordRef<'_>| {
-                    *counts.records.entry(r.kind).or_default() += 1;
-                    each(&r);
-                    Ok::<(), ArchiveError>(())
-                })?,
-                BlockType::Tombstones => each_item(&raw, number, place, |_: Tombstone| ok())?,
-                BlockType::Entries | BlockType::Audit => each_item(&raw, number, place, |_: EntryRef<'_>| ok())?,
-            }
-            match place.kind {
-                BlockType::Tombstones => counts.tombstones += place.count,
-                BlockType::Entries => counts.entries += place.count,
-                BlockType::Audit => counts.audit += place.count,
-                BlockType::Keks | BlockType::Records => {}
+            count_items(&raw, number, place, &mut counts, &mut each)?;
+            if place.kind == BlockType::Keks {
+                self.unwrap_keks(&raw, number, |_| true, &mut Vec::new())?;
             }
         }
         if reader.finish_hash(&self.body)? != Some(self.archive.footer().body_sha256) {
@@ -248,87 +242,4 @@ impl<'a, S: ReadAt> Unlocked<'a, S> {
         reader.block(&self.body, number, &self.index.blocks[number], &mut raw)?;
         Ok(raw)
     }
-}
-
-fn ok() -> Result<()> {
-    Ok(())
-}
-
-/// Decodes a block's items and holds them against the index: domain, order, first and last key, count, nothing behind.
-pub(crate) fn each_item<'r, I: Item<'r>, E: From<ArchiveError>>(
-    raw: &'r [u8],
-    block: usize,
-    place: &BlockPlace,
-    mut f: impl FnMut(I) -> std::result::Result<(), E>,
-) -> std::result::Result<(), E> {
-    let damaged = |what| E::from(ArchiveError::BlockDamaged { block, what });
-    if !I::TYPES.contains(&place.kind) {
-        return Err(damaged("its items are of another type"));
-    }
-    let mut d = Decoder::new(raw);
-    let mut last: Option<Key> = None;
-    for _ in 0..place.count {
-        let item = I::decode(&mut d).map_err(|_| damaged("an item is not the CBOR it should be"))?;
-        if item.domain() != place.domain {
-            return Err(damaged("an item is of another domain"));
-        }
-        let key = item.key();
-        let follows = match &last {
-            None => key.as_slice() == place.first,
-            Some(before) => before.as_slice() < key.as_slice(),
-        };
-        if !follows {
-            return Err(ArchiveError::OutOfOrder { what: "an item of a block" }.into());
-        }
-        last = Some(key);
-        f(item)?;
-    }
-    if d.position() != raw.len() || last.is_none_or(|k| k.as_slice() != place.last) {
-        return Err(damaged("its last item is not the one in the index"));
-    }
-    Ok(())
-}
-
-/// An item that owns its bytes.
-pub trait Own: Sized {
-    /// The items of one inflated block.
-    #[doc(hidden)]
-    fn of_block(raw: &[u8], block: usize, place: &BlockPlace) -> Result<Vec<Self>>;
-}
-
-impl Own for Record {
-    fn of_block(raw: &[u8], block: usize, place: &BlockPlace) -> Result<Vec<Record>> {
-        collect(raw, block, place, |r: RecordRef<'_>| r.to_record())
-    }
-}
-
-impl Own for Tombstone {
-    fn of_block(raw: &[u8], block: usize, place: &BlockPlace) -> Result<Vec<Tombstone>> {
-        collect(raw, block, place, |t: Tombstone| t)
-    }
-}
-
-impl Own for StoredEntry {
-    fn of_block(raw: &[u8], block: usize, place: &BlockPlace) -> Result<Vec<StoredEntry>> {
-        collect(raw, block, place, |e: EntryRef<'_>| StoredEntry {
-            seq: e.seq,
-            domain: e.domain,
-            time: e.time,
-            bytes: e.bytes.into(),
-        })
-    }
-}
-
-fn collect<'r, I: Item<'r>, T>(
-    raw: &'r [u8],
-    block: usize,
-    place: &BlockPlace,
-    own: impl Fn(I) -> T,
-) -> Result<Vec<T>> {
-    let mut out = Vec::new();
-    each_item(raw, block, place, |item| {
-        out.push(own(item));
-        Ok::<(), ArchiveError>(())
-    })?;
-    Ok(out)
 }

@@ -62,6 +62,8 @@ pub struct Writer<W> {
     last: Option<(BlockType, DomainId, Key)>,
     entries: EntryBlocks,
     counts: Counts,
+    /// Records by the number of their kind; joins the counts at the end.
+    records: [u64; 256],
     raw_length: u64,
     largest_block: u64,
 }
@@ -86,6 +88,7 @@ impl<W: Write + Send + 'static> Writer<W> {
             last: None,
             entries: EntryBlocks::default(),
             counts: Counts::default(),
+            records: [0; 256],
             raw_length: 0,
             largest_block: 0,
         })
@@ -103,7 +106,7 @@ impl<W: Write + Send + 'static> Writer<W> {
     pub fn record(&mut self, r: &RecordRef<'_>) -> Result<()> {
         let size = r.header.len() + r.body.len();
         self.sorted(BlockType::Records, r.domain, Key::of_record(r.kind, r.id), size, |items| items.record(r))?;
-        *self.counts.records.entry(r.kind).or_default() += 1;
+        self.records[usize::from(r.kind as u8)] += 1;
         Ok(())
     }
 
@@ -133,6 +136,8 @@ impl<W: Write + Send + 'static> Writer<W> {
     pub fn finish(mut self, closing: &Closing, signer: &Signer) -> Result<(W, Summary)> {
         self.close_entries()?;
         self.close()?;
+        let records = Kind::ALL.iter().map(|kind| (*kind, self.records[usize::from(*kind as u8)]));
+        self.counts.records = records.filter(|(_, n)| *n > 0).collect();
         let mut written = self.pipe.finish()?;
         let description = if self.header.hidden { self.header.description.clone() } else { None };
         let index = Index { blocks: written.places, counts: self.counts.clone(), description }.to_bytes();
@@ -185,7 +190,6 @@ impl<W: Write + Send + 'static> Writer<W> {
         if !after || kind >= BlockType::Entries {
             return Err(ArchiveError::OutOfOrder { what: "an item to be written" });
         }
-        self.last = Some((kind, domain, key));
         let fits = |b: &RawBlock| b.place.kind == kind && b.place.domain == domain && b.raw.len() < TARGET;
         if !self.open.as_ref().is_some_and(fits) {
             self.close()?;
@@ -196,8 +200,7 @@ impl<W: Write + Send + 'static> Writer<W> {
         });
         write(&mut Items(&mut block.raw));
         block.place.count += 1;
-        block.place.last.clear();
-        block.place.last.extend_from_slice(key.as_slice());
+        self.last = Some((kind, domain, key));
         Ok(())
     }
 
@@ -231,7 +234,11 @@ impl<W: Write + Send + 'static> Writer<W> {
     }
 
     fn close(&mut self) -> Result<()> {
-        self.open.take().map_or(Ok(()), |block| self.send(block))
+        let Some(mut block) = self.open.take() else { return Ok(()) };
+        if let Some((_, _, last)) = &self.last {
+            block.place.last = last.as_slice().to_vec();
+        }
+        self.send(block)
     }
 
     fn close_entries(&mut self) -> Result<()> {

@@ -263,6 +263,21 @@ fn the_anchor_decides_who_may_have_signed() {
 }
 
 #[test]
+fn a_domains_numbers_are_not_compared_with_the_anchors() {
+    let maker = Maker::new();
+    let (bytes, _) = maker.write_with(&samples::contents(1, 1), |h| h.of_domain(domain(1)));
+    let archive = Archive::open(&bytes).unwrap();
+    let key = || AnchorKey::pinned(maker.system, maker.incarnation, &maker.signer.public(), 1_000_000);
+    let verdict = |key: AnchorKey| archive.verify(&Anchor::new(vec![key])).unwrap();
+    assert!(matches!(verdict(key()), Verdict::SignedByPinned { .. }));
+    // Whether it was made before the revocation cannot be known: somebody has to name the key.
+    assert!(matches!(
+        verdict(AnchorKey { revoked_from: Some(Decimal(2_000_000)), ..key() }),
+        Verdict::UnknownSigner { .. }
+    ));
+}
+
+#[test]
 fn an_anchor_proves_its_successions() {
     let (maker, next) = (Maker::new(), Maker::new());
     let first = AnchorKey::pinned(maker.system, maker.incarnation, &maker.signer.public(), 0);

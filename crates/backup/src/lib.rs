@@ -1,1 +1,18 @@
-//! TABLE OF CONTENTS
+//! Backup and restore: take an archive, verify it, plan a restore, carry it out, recover an empty machine.
+
+pub mod facts;
+pub mod options;
+pub mod people;
+pub mod plan;
+pub mod progress;
+pub mod restore_domain;
+pub mod restore_system;
+pub mod source;
+pub mod take;
+
+pub use facts::Facts;
+pub use options::{Conflict, Mode, RestoreOptions};
+pub use plan::{Action, Plan, PlanItem};
+pub use progress::{Cancelled, Progress};
+pub use source::{Opened, SourceError};
+pub use take::{Taken, TakeError, TakeRequest, take};

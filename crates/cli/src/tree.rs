@@ -1,7 +1,7 @@
 //! The command tree: one verb for each endpoint of the list, its fields as flags, and the commands that need no server.
 
 use clap::{Arg, ArgAction, Command, ValueHint};
-use keyark_api::{Body, EndpointInfo};
+use keyark_api::{Body, EndpointInfo, Method};
 
 use crate::field::{Field, Shape, fields, schema_of};
 use crate::{builtin, options, words};
@@ -84,6 +84,10 @@ impl Verb {
         if self.waits {
             let help = "Wait until the job has ended; its outcome is the exit status";
             command = command.arg(Arg::new("wait").long("wait").action(ArgAction::SetTrue).help(help));
+        }
+        if matches!(self.endpoint.method, Method::PATCH | Method::DELETE) {
+            let help = "Only if the resource still has this revision, the ETag of an earlier answer";
+            command = command.arg(Arg::new("if-match").long("if-match").value_name("REVISION").help(help));
         }
         let taken = self.field_flags();
         let free = |a: &Arg| !taken.iter().any(|t| a.get_long() == Some(t.as_str()));

@@ -92,13 +92,16 @@ pub fn entry_bytes(seq: u64) -> Vec<u8> {
     format!("entry {seq} ").into_bytes().repeat(1 + (seq % 7) as usize * 40)
 }
 
+/// The records that an entry changes.
+pub type Touched = Vec<(Kind, Id)>;
+
 /// What to put into an archive.
 #[derive(Default, Clone)]
 pub struct Contents {
     pub keks: Vec<(DomainId, u64, [u8; 32])>,
     pub records: Vec<Record>,
     pub tombstones: Vec<Tombstone>,
-    pub entries: Vec<(DomainId, u64, Vec<(Kind, Id)>)>,
+    pub entries: Vec<(DomainId, u64, Touched)>,
     pub audit: Vec<(DomainId, u64)>,
 }
 

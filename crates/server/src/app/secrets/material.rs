@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn values_are_read_as_their_data_type_says() {
-        let bad = Err(ErrorCode::InvalidParam);
+        let bad: Result<Vec<u8>, ErrorCode> = Err(ErrorCode::InvalidParam);
         for (data_type, text, expected) in [
             (DataType::Password, "pässword ", Ok("pässword ".as_bytes().to_vec())),
             (DataType::Password, "", bad.clone()),

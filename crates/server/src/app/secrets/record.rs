@@ -284,9 +284,14 @@ mod tests {
     fn versions_are_found_by_number_and_the_newest_by_default() {
         let (header, _) = secret(3);
         let number = |wanted| header.version_of(wanted).ok().map(|v| v.version);
-        for (wanted, expected) in
-            [(None, Some(2)), (Some(-1), Some(2)), (Some(0), Some(0)), (Some(2), Some(2)), (Some(3), None), (Some(-2), None)]
-        {
+        for (wanted, expected) in [
+            (None, Some(2)),
+            (Some(-1), Some(2)),
+            (Some(0), Some(0)),
+            (Some(2), Some(2)),
+            (Some(3), None),
+            (Some(-2), None),
+        ] {
             assert_eq!(number(wanted), expected, "{wanted:?}");
         }
     }
@@ -300,7 +305,10 @@ mod tests {
         assert_eq!(header.state(), SecretState::Active);
         let (header, body) = secret_without(&header, body, None, Time(9));
         assert!(body.versions.is_empty());
-        assert_eq!(header.versions.iter().map(|v| v.destroyed_at).collect::<Vec<_>>(), [9, 5, 9].map(|t| Some(Time(t))));
+        assert_eq!(
+            header.versions.iter().map(|v| v.destroyed_at).collect::<Vec<_>>(),
+            [9, 5, 9].map(|t| Some(Time(t)))
+        );
         assert_eq!(header.state(), SecretState::Destroyed);
     }
 

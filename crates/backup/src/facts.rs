@@ -1,0 +1,178 @@
+//! Negative facts: what the target knows to have been deleted, destroyed, compromised or disabled does not come back
+//! unless it is asked for (rules E5). Compromised stays compromised in any case.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use keyark_crypto::SecretBytes;
+use keyark_crypto::algorithm::{AlgorithmError, KeyBody};
+use keyark_model::key::{KeyHeader, VersionHeader};
+use keyark_model::people::UserHeader;
+use keyark_model::{DomainId, Id, Kind, Time};
+use keyark_store::{Fault, Store};
+use serde::Serialize;
+
+use crate::options::RestoreOptions;
+
+/// What a target knows.
+#[derive(Default)]
+pub struct Facts {
+    deleted: HashMap<(Kind, Id), Time>,
+    /// Key → versions whose material was destroyed here.
+    destroyed: HashMap<Id, BTreeSet<u32>>,
+    /// Key → versions that are compromised here, as they stand here.
+    compromised: HashMap<Id, BTreeMap<u32, VersionHeader>>,
+    disabled: HashSet<Id>,
+}
+
+/// One fact that changes what a restore does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fact {
+    pub fact: &'static str,
+    pub kind: &'static str,
+    pub id: Id,
+    pub detail: String,
+    /// True: the caller asked for it to come back all the same.
+    pub waived: bool,
+}
+
+/// What the facts make of one record.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ruling {
+    Keep,
+    /// It stays away.
+    Leave(String),
+    /// It comes back with another header, without the material of these versions.
+    Change { header: Vec<u8>, without: BTreeSet<u32> },
+}
+
+impl Facts {
+    /// Reads what a store knows of one domain, or of all.
+    pub fn of_store(store: &Store, domain: Option<DomainId>) -> Result<Facts, Fault> {
+        let mut facts = Facts::default();
+        for gone in store.tombstones(domain, 0, u64::MAX)? {
+            facts.deleted.insert((gone.kind, gone.id), gone.time);
+        }
+        for d in store.domains()?.into_iter().filter(|d| domain.is_none_or(|only| only == *d)) {
+            store.scan(d, Kind::Key, |record| {
+                // Of a million headers only those that mention such a state are read.
+                if mentions(record.header, b"Destroyed") || mentions(record.header, b"Compromised") {
+                    facts.learn_key(record.id, record.header);
+                }
+                ControlFlow::Continue(())
+            })?;
+            store.scan(d, Kind::User, |record| {
+                if serde_json::from_slice::<UserHeader>(record.header).is_ok_and(|u| u.disabled) {
+                    facts.disabled.insert(record.id);
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(facts)
+    }
+
+    fn learn_key(&mut self, id: Id, header: &[u8]) {
+        let Ok(header) = serde_json::from_slice::<KeyHeader>(header) else { return };
+        for version in header.versions {
+            if version.state.is_destroyed() {
+                self.destroyed.entry(id).or_default().insert(version.version);
+            }
+            if version.state.is_compromised() {
+                self.compromised.entry(id).or_default().insert(version.version, version);
+            }
+        }
+    }
+
+    /// What becomes of a record of the archive, and the facts that decided it.
+    pub fn rule(&self, kind: Kind, id: Id, header: &[u8], options: &RestoreOptions) -> (Ruling, Vec<Fact>) {
+        let fact = |fact, detail: String, waived| Fact { fact, kind: kind.word(), id, detail, waived };
+        let mut found = Vec::new();
+        if let Some(at) = self.deleted.get(&(kind, id)) {
+            let detail = format!("deleted here at {at}");
+            found.push(fact("deleted", detail.clone(), options.include_deleted));
+            if !options.include_deleted {
+                return (Ruling::Leave(format!("{detail}; includeDeleted brings it back")), found);
+            }
+        }
+        match kind {
+            Kind::Key if self.destroyed.contains_key(&id) || self.compromised.contains_key(&id) => {
+                let ruling = self.rule_key(id, header, options, &fact, &mut found);
+                (ruling, found)
+            }
+            Kind::User if self.disabled.contains(&id) => {
+                found.push(fact("disabled", "disabled here".into(), false));
+                match crate::people::user_arrives(header) {
+                    Some(header) => (Ruling::Change { header, without: BTreeSet::new() }, found),
+                    None => (Ruling::Leave("its header cannot be read".into()), found),
+                }
+            }
+            _ => (Ruling::Keep, found),
+        }
+    }
+
+    fn rule_key(
+        &self,
+        id: Id,
+        header: &[u8],
+        options: &RestoreOptions,
+        fact: &dyn Fn(&'static str, String, bool) -> Fact,
+        found: &mut Vec<Fact>,
+    ) -> Ruling {
+        let Ok(mut key) = serde_json::from_slice::<KeyHeader>(header) else {
+            return Ruling::Leave("its header cannot be read".into());
+        };
+        let mut without = BTreeSet::new();
+        let mut changed = false;
+        let waived = options.include_destroyed.contains(&id);
+        let (destroyed, compromised) = (self.destroyed.get(&id), self.compromised.get(&id));
+        for version in &mut key.versions {
+            let number = version.version;
+            if destroyed.is_some_and(|d| d.contains(&number)) && !version.state.is_destroyed() {
+                found.push(fact("destroyed", format!("version {number} was destroyed here"), waived));
+                if !waived {
+                    without.insert(number);
+                    version.state = keyark_model::key::State::Destroyed;
+                    changed = true;
+                }
+            }
+            if let Some(here) = compromised.and_then(|c| c.get(&number))
+                && !version.state.is_compromised()
+            {
+                found.push(fact("compromised", format!("version {number} is compromised here and stays so"), false));
+                version.state = match version.state.is_destroyed() {
+                    true => keyark_model::key::State::DestroyedCompromised,
+                    false => keyark_model::key::State::Compromised,
+                };
+                version.revocation = here.revocation.clone();
+                version.dates.compromise = here.dates.compromise;
+                version.dates.compromise_occurrence = here.dates.compromise_occurrence;
+                changed = true;
+            }
+        }
+        if !changed {
+            return Ruling::Keep;
+        }
+        match serde_json::to_vec(&key) {
+            Ok(header) => Ruling::Change { header, without },
+            Err(_) => Ruling::Leave("its header cannot be written".into()),
+        }
+    }
+}
+
+/// A key's body without the material of some versions.
+pub fn body_without(header: &[u8], body: SecretBytes, without: &BTreeSet<u32>) -> Result<SecretBytes, AlgorithmError> {
+    if without.is_empty() {
+        return Ok(body);
+    }
+    let key: KeyHeader = serde_json::from_slice(header).map_err(|_| AlgorithmError::CheckFailed)?;
+    let mut material = KeyBody::decode(key.spec, &body)?;
+    for version in without {
+        material.destroy(*version);
+    }
+    Ok(material.encode())
+}
+
+fn mentions(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|w| w == needle)
+}

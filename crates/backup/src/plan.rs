@@ -1,0 +1,382 @@
+//! The plan of a restore into a running domain: a function of archive, target and options, with a digest.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use keyark_archive::RecordRef;
+use keyark_crypto::hash::sha256;
+use keyark_model::{Digest, DomainId, Id, Kind, RecordFacts};
+use keyark_store::{Fault, Store};
+use serde::Serialize;
+
+use crate::facts::{Fact, Facts, Ruling};
+use crate::options::{Conflict, Mode, RestoreOptions};
+use crate::source::{Opened, SourceError};
+
+/// What happens to one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    Create,
+    Overwrite,
+    Skip,
+    Rename,
+    /// With one of these the whole restore is refused.
+    Refuse,
+    Delete,
+}
+
+/// One line of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanItem {
+    #[serde(serialize_with = "word")]
+    pub kind: Kind,
+    pub id: Id,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub action: Action,
+    pub reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_id: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_name: Option<String>,
+    /// The revision here that the plan was made against; 0: it is not here.
+    pub current: u64,
+    /// Revision that the record will have.
+    pub revision: u64,
+}
+
+fn word<S: serde::Serializer>(kind: &Kind, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(kind.word())
+}
+
+/// The plan.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// SHA-256 over everything below: execution refuses when the ground has moved.
+    pub digest: Digest,
+    pub domain: DomainId,
+    pub options: RestoreOptions,
+    pub actions: BTreeMap<Action, u64>,
+    pub items: Vec<PlanItem>,
+    pub negative_facts: Vec<Fact>,
+    /// Weight that the domain's keys and secrets will have.
+    pub weights: BTreeMap<String, u64>,
+    #[serde(skip)]
+    pub rewritten: HashMap<Id, Id>,
+}
+
+/// What a plan is made of.
+pub struct PlanInput<'a> {
+    pub opened: &'a Opened<'a>,
+    /// Whose records of the archive.
+    pub from: DomainId,
+    pub store: &'a Store,
+    pub into: DomainId,
+    pub options: &'a RestoreOptions,
+    /// Whether the restorer may put people into a group of this name.
+    pub may_grant: &'a dyn Fn(&str) -> bool,
+}
+
+impl Plan {
+    /// How many lines have an action.
+    pub fn count(&self, action: Action) -> u64 {
+        self.actions.get(&action).copied().unwrap_or(0)
+    }
+}
+
+/// Makes the plan.
+pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
+    let mut planner = Planner {
+        input,
+        facts: Facts::of_store(input.store, Some(input.into))?,
+        items: Vec::new(),
+        negative: Vec::new(),
+        seen: HashSet::new(),
+        taken: HashSet::new(),
+        rewritten: HashMap::new(),
+        arriving_keys: HashSet::new(),
+        weights: BTreeMap::new(),
+    };
+    for kind in [Kind::Key, Kind::Secret] {
+        planner.weights.insert(kind.word().into(), input.store.count(input.into, kind)?.weight);
+    }
+    let mut failure = None;
+    input.opened.unlocked.each_record::<SourceError>(|record| {
+        if failure.is_none()
+            && record.domain == input.from
+            && let Err(e) = planner.consider(&record)
+        {
+            failure = Some(e);
+        }
+        Ok(())
+    })?;
+    if let Some(e) = failure {
+        return Err(e.into());
+    }
+    planner.secrets_need_keys(input)?;
+    if input.options.mode == Mode::Exact {
+        planner.deletions()?;
+    }
+    Ok(planner.finish())
+}
+
+/// Why no plan could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Store(#[from] Fault),
+}
+
+struct Planner<'a> {
+    input: &'a PlanInput<'a>,
+    facts: Facts,
+    items: Vec<PlanItem>,
+    negative: Vec<Fact>,
+    /// Ids of the archive, for `exact`.
+    seen: HashSet<(Kind, Id)>,
+    /// Names given to renamed records.
+    taken: HashSet<(Kind, String)>,
+    rewritten: HashMap<Id, Id>,
+    arriving_keys: HashSet<Id>,
+    weights: BTreeMap<String, u64>,
+}
+
+impl Planner<'_> {
+    fn consider(&mut self, r: &RecordRef<'_>) -> Result<(), Fault> {
+        let options = self.input.options;
+        if !crate::take::shipped(r.kind, true) {
+            return Ok(());
+        }
+        self.seen.insert((r.kind, r.id));
+        if !options.wants(r.kind, r.id) {
+            return Ok(());
+        }
+        let facts = RecordFacts::of_header(r.header).unwrap_or_default();
+        let name = facts.name.clone();
+        let people = matches!(r.kind, Kind::User | Kind::Group);
+        if people && !options.include_users {
+            self.line(r, name, Action::Skip, "users and groups are left alone; includeUsers restores them", 0, 0);
+            return Ok(());
+        }
+        if r.kind == Kind::Group && !name.as_deref().is_some_and(|n| (self.input.may_grant)(n)) {
+            self.line(r, name, Action::Skip, "the restorer may not give membership of this group", 0, 0);
+            return Ok(());
+        }
+        let (ruling, found) = self.facts.rule(r.kind, r.id, r.header, options);
+        self.negative.extend(found);
+        if let Ruling::Leave(reason) = ruling {
+            self.line(r, name, Action::Skip, &reason, 0, 0);
+            return Ok(());
+        }
+        let store = self.input.store;
+        let here = store.get_any(r.kind, r.id)?;
+        match here {
+            Some(current) if current.domain == self.input.into => {
+                if current.revision == r.revision && *current.header == *r.header && ruling == Ruling::Keep {
+                    self.line(r, name, Action::Skip, "unchanged", current.revision, current.revision);
+                } else if r.kind == Kind::Group {
+                    self.line(r, name, Action::Skip, "existing groups keep their members", current.revision, current.revision);
+                } else {
+                    self.conflict(r, facts, "its id exists here with other content", current.revision)?;
+                }
+                return Ok(());
+            }
+            Some(_) => return self.conflict(r, facts, "its id exists in another domain", 0),
+            None => {}
+        }
+        for text in facts.name.iter().chain(&facts.aliases) {
+            if let Some(other) = store.find(self.input.into, r.kind, text)? {
+                if r.kind == Kind::Group {
+                    self.line(r, name, Action::Skip, "existing groups keep their members", 0, 0);
+                    return Ok(());
+                }
+                let why = format!("its name {text:?} is taken here by {}", other.id);
+                return self.conflict(r, facts, &why, 0);
+            }
+        }
+        let revision = store.tombstone(r.kind, r.id)?.map_or(1, |t| t.revision + 1);
+        self.arrives(r, facts.weight);
+        self.line(r, name, Action::Create, "not here", 0, revision);
+        Ok(())
+    }
+
+    fn arrives(&mut self, r: &RecordRef<'_>, weight: u64) {
+        if r.kind == Kind::Key {
+            self.arriving_keys.insert(r.id);
+        }
+        if let Some(sum) = self.weights.get_mut(r.kind.word()) {
+            *sum += weight;
+        }
+    }
+
+    fn conflict(&mut self, r: &RecordRef<'_>, facts: RecordFacts, why: &str, current: u64) -> Result<(), Fault> {
+        let name = facts.name.clone();
+        match self.input.options.conflict {
+            Conflict::Fail => {
+                let reason = format!("{why}; choose skip, overwrite or rename");
+                self.line(r, name, Action::Refuse, &reason, current, 0);
+            }
+            Conflict::Skip => self.line(r, name, Action::Skip, why, current, current),
+            Conflict::Overwrite if current > 0 => {
+                self.line(r, name, Action::Overwrite, why, current, current + 1);
+            }
+            Conflict::Overwrite => {
+                let reason = format!("{why}; it cannot be overwritten, choose skip or rename");
+                self.line(r, name, Action::Refuse, &reason, current, 0);
+            }
+            Conflict::Rename => {
+                let new_name = self.free_name(r.kind, name.as_deref().unwrap_or("restored"))?;
+                let new_id = derived_id(self.input.into, r);
+                self.rewritten.insert(r.id, new_id);
+                self.arrives(r, facts.weight);
+                self.line(r, name, Action::Rename, why, 0, 1);
+                if let Some(line) = self.items.last_mut() {
+                    (line.new_id, line.new_name) = (Some(new_id), Some(new_name));
+                    line.revision = self.input.store.tombstone(r.kind, new_id)?.map_or(1, |t| t.revision + 1);
+                    if self.input.store.get_any(r.kind, new_id)?.is_some() {
+                        line.action = Action::Skip;
+                        line.reason = format!("it was restored before, as {new_id}");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `name-restored`, `name-restored-2`, …
+    fn free_name(&mut self, kind: Kind, name: &str) -> Result<String, Fault> {
+        for n in 1_u64.. {
+            let candidate = if n == 1 { format!("{name}-restored") } else { format!("{name}-restored-{n}") };
+            let mine = (kind, candidate.clone());
+            if !self.taken.contains(&mine) && self.input.store.find(self.input.into, kind, &candidate)?.is_none() {
+                self.taken.insert(mine);
+                return Ok(candidate);
+            }
+        }
+        Ok(name.to_owned())
+    }
+
+    /// A secret whose encryption key is neither here nor comes along is refused.
+    fn secrets_need_keys(&mut self, input: &PlanInput<'_>) -> Result<(), PlanError> {
+        let coming: HashMap<Id, usize> = self
+            .items
+            .iter()
+            .enumerate()
+            .filter(|(_, i)| i.kind == Kind::Secret && !matches!(i.action, Action::Skip | Action::Refuse))
+            .map(|(n, i)| (i.id, n))
+            .collect();
+        if coming.is_empty() {
+            return Ok(());
+        }
+        let mut missing: Vec<(usize, Id)> = Vec::new();
+        let mut failure = None;
+        input.opened.unlocked.each_record::<SourceError>(|r| {
+            let Some(line) = coming.get(&r.id).filter(|_| r.kind == Kind::Secret) else { return Ok(()) };
+            for key in secret_keys(r.header) {
+                match input.store.get(input.into, Kind::Key, key) {
+                    Ok(None) if !self.arriving_keys.contains(&key) => missing.push((*line, key)),
+                    Ok(_) => {}
+                    Err(e) => failure = Some(e),
+                }
+            }
+            Ok(())
+        })?;
+        if let Some(e) = failure {
+            return Err(e.into());
+        }
+        for (line, key) in missing {
+            self.items[line].action = Action::Refuse;
+            self.items[line].reason = format!("the key {key} that encrypts it is not here; restore it first or together");
+        }
+        Ok(())
+    }
+
+    fn deletions(&mut self) -> Result<(), Fault> {
+        let input = self.input;
+        for kind in Kind::ALL.iter().filter(|k| crate::take::shipped(**k, true)) {
+            if matches!(kind, Kind::User | Kind::Group) && !input.options.include_users {
+                continue;
+            }
+            let (seen, items) = (&self.seen, &mut self.items);
+            input.store.scan(input.into, *kind, |record| {
+                if !seen.contains(&(*kind, record.id)) && *kind != Kind::Group {
+                    items.push(PlanItem {
+                        kind: *kind,
+                        id: record.id,
+                        name: RecordFacts::of_header(record.header).ok().and_then(|f| f.name),
+                        action: Action::Delete,
+                        reason: "did not exist at the point".into(),
+                        new_id: None,
+                        new_name: None,
+                        current: record.revision,
+                        revision: record.revision + 1,
+                    });
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, r: &RecordRef<'_>, name: Option<String>, action: Action, why: &str, current: u64, revision: u64) {
+        self.items.push(PlanItem {
+            kind: r.kind,
+            id: r.id,
+            name,
+            action,
+            reason: why.to_owned(),
+            new_id: None,
+            new_name: None,
+            current,
+            revision,
+        });
+    }
+
+    fn finish(self) -> Plan {
+        let mut actions: BTreeMap<Action, u64> = BTreeMap::new();
+        for item in &self.items {
+            *actions.entry(item.action).or_default() += 1;
+        }
+        let mut plan = Plan {
+            digest: Digest::ZERO,
+            domain: self.input.into,
+            options: self.input.options.clone(),
+            actions,
+            items: self.items,
+            negative_facts: self.negative,
+            weights: self.weights,
+            rewritten: self.rewritten,
+        };
+        let bytes = serde_json::to_vec(&plan).expect("a plan has no value that JSON lacks");
+        plan.digest = sha256(&[b"keyark/plan/1", &bytes]);
+        plan
+    }
+}
+
+/// The id of a renamed record: the same for the same record and destination, so that a plan can be made twice.
+fn derived_id(into: DomainId, r: &RecordRef<'_>) -> Id {
+    let digest = sha256(&[b"keyark/rename/1", into.as_bytes(), &[r.kind as u8], r.id.as_bytes(), &r.revision.to_be_bytes()]);
+    let bytes: [u8; 16] = digest.0[..16].try_into().expect("a digest has 32 bytes");
+    Id(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+/// The keys that a secret's header names.
+fn secret_keys(header: &[u8]) -> BTreeSet<Id> {
+    #[derive(serde::Deserialize)]
+    struct Lens {
+        #[serde(default)]
+        versions: Vec<Version>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Version {
+        #[serde(alias = "keyId")]
+        key_id: Option<Id>,
+    }
+    let lens: Option<Lens> = serde_json::from_slice(header).ok();
+    lens.map(|l| l.versions.into_iter().filter_map(|v| v.key_id).collect()).unwrap_or_default()
+}

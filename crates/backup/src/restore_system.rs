@@ -1,0 +1,250 @@
+//! Restores a whole system into a new database file: verified, every body opened, then switched to by the caller.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use keyark_archive::{ArchiveKind, RecordRef, Scope};
+use keyark_crypto::algorithm::AlgorithmError;
+use keyark_crypto::keyring::{KekOwner, Mkek};
+use keyark_crypto::lthash::LtHash;
+use keyark_crypto::root::{RootError, RootOfTrust};
+use keyark_crypto::seal::Kek;
+use keyark_crypto::{hash, random};
+use keyark_model::system::KekHeader;
+use keyark_model::{Digest, DomainId, Id, Incarnation, Kind, Position, Record, RecordFacts, Time};
+use keyark_store::{BulkLoader, Head, Identity, LoadError, Loaded, Parent, RecordView, Tombstone};
+
+use crate::facts::{Fact, Facts, Ruling, body_without};
+use crate::options::RestoreOptions;
+use crate::progress::{Cancelled, Progress};
+use crate::source::{Opened, SourceError};
+use crate::take::{element, name_of};
+
+/// Seals reserved for a KEK generation that starts with a restore.
+const RESERVE_FIRST: u64 = 1 << 16;
+
+/// A record that no archive holds: carried over from the running system, or made new. Its body is in clear here and
+/// sealed under the new local KEK.
+pub struct Extra {
+    pub kind: Kind,
+    pub id: Id,
+    pub revision: u64,
+    pub time: Time,
+    pub header: Vec<u8>,
+    pub body: keyark_crypto::SecretBytes,
+}
+
+/// What to restore.
+pub struct SystemRestore<'a> {
+    pub opened: &'a Opened<'a>,
+    pub root: &'a dyn RootOfTrust,
+    /// What the running system knows; empty on an empty machine.
+    pub facts: &'a Facts,
+    pub options: &'a RestoreOptions,
+    pub extras: Vec<Extra>,
+    pub now: Time,
+}
+
+/// What was built.
+#[derive(Debug)]
+pub struct Built {
+    pub identity: Identity,
+    pub loaded: Loaded,
+    pub negative_facts: Vec<Fact>,
+    /// Records that stayed away because of a fact.
+    pub left_out: u64,
+}
+
+/// Why a system was not restored. The target file is to be removed; nothing else was touched.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemRestoreError {
+    #[error("this archive is of scope domain; restore it into a domain of a running system")]
+    WrongScope,
+    #[error("this archive holds only what changed after backup {0}; restore that one first")]
+    Increment(String),
+    #[error("the records of domain {0} are not those that the archive was signed with; take another archive")]
+    Digest(DomainId),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error("a key of the archive cannot be read: {0}")]
+    Key(#[from] AlgorithmError),
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Builds the new database at `path`, which must not exist.
+pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<Built, SystemRestoreError> {
+    let archive = r.opened.unlocked.archive();
+    let header = archive.header();
+    if header.scope != Scope::System || header.kind != ArchiveKind::Full {
+        return Err(SystemRestoreError::WrongScope);
+    }
+    if let Some(base) = &header.base {
+        return Err(SystemRestoreError::Increment(base.id.to_string()));
+    }
+    let (position, hash) = (header.positions.last.0, archive.footer().chain.after);
+    let parent = Parent { position: Position { incarnation: header.incarnation, seq: position }, hash };
+    let identity = Identity {
+        system: header.system,
+        incarnation: Incarnation::from_bytes(random::bytes()),
+        parent: Some(parent),
+    };
+    let mkek = Mkek::generate(header.system);
+    let mut inserts = sealed_extras(r, &mkek)?;
+    inserts.sort_by_key(|e| (e.domain, e.kind, e.id));
+    let total: u64 = archive.footer().counts.iter().flat_map(|c| c.values()).map(|n| n.0).sum();
+    progress.set_total(total);
+
+    // The restored log goes on counting behind the archive's position, so that no position is used twice.
+    let base = Head { seq: position, hash, time: r.now };
+    let mut loader = BulkLoader::create(path, &identity, base, Vec::new(), r.now)?;
+    let mut inserts = inserts.into_iter().peekable();
+    let mut signed: BTreeMap<DomainId, LtHash> = BTreeMap::new();
+    let (mut negative, mut left_out) = (Vec::new(), 0);
+    let mut failure: Option<SystemRestoreError> = None;
+    r.opened.unlocked.each_record::<SourceError>(|record| {
+        if failure.is_some() {
+            return Ok(());
+        }
+        let outcome = (|| -> Result<(), SystemRestoreError> {
+            progress.step()?;
+            while let Some(extra) = inserts.next_if(|e| (e.domain, e.kind, e.id) < (record.domain, record.kind, record.id)) {
+                loader.add(&view(&extra))?;
+            }
+            signed.entry(record.domain).or_default().add(&element(&record));
+            let body = r.opened.body(&record)?;
+            let (ruling, found) = r.facts.rule(record.kind, record.id, record.header, r.options);
+            negative.extend(found);
+            match ruling {
+                Ruling::Leave(_) => left_out += 1,
+                Ruling::Keep => loader.add(&view_of(&record))?,
+                Ruling::Change { header, without } => {
+                    let body = body_without(record.header, body, &without)?;
+                    let changed = RecordRef { header: &header, revision: record.revision + 1, ..record };
+                    let kek = current_kek(r.opened, record.domain).ok_or(SourceError::Record { kind: record.kind, id: record.id })?;
+                    let sealed = kek.seal(&name_of(&changed), &header, body.expose());
+                    loader.add(&view_of(&RecordRef { body: &sealed, ..changed }))?;
+                }
+            }
+            Ok(())
+        })();
+        if let Err(e) = outcome {
+            failure = Some(e);
+        }
+        Ok(())
+    })?;
+    if let Some(e) = failure {
+        return Err(e);
+    }
+    for extra in inserts {
+        loader.add(&view(&extra))?;
+    }
+    for gone in r.opened.unlocked.tombstones().map_err(SourceError::from)? {
+        let gone = gone.map_err(SourceError::from)?;
+        let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone;
+        loader.add_tombstone(&Tombstone { kind, id, domain, revision, seq: 0, time, name })?;
+    }
+    for (domain, expected) in &archive.footer().record_digests {
+        let found = signed.get(domain).cloned().unwrap_or_default().digest();
+        if expected.0 != found.0 {
+            return Err(SystemRestoreError::Digest(*domain));
+        }
+    }
+    progress.commit()?;
+    let loaded = loader.finish()?;
+    Ok(Built { identity, loaded, negative_facts: negative, left_out })
+}
+
+/// The newest KEK of a domain in the archive.
+fn current_kek<'a>(opened: &'a Opened<'_>, domain: DomainId) -> Option<&'a Kek> {
+    opened.keks.range((domain, 0)..=(domain, u32::MAX)).next_back().map(|(_, kek)| kek)
+}
+
+/// KEKs wrapped by the new MKEK, and the extras sealed under the new local KEK. A restored generation only opens; each
+/// domain seals under a new one (rules B5).
+fn sealed_extras(r: &SystemRestore<'_>, mkek: &Mkek) -> Result<Vec<Record>, SystemRestoreError> {
+    let local = Kek::generate(1);
+    let mut out = vec![
+        kek_record(DomainId::ROOT, "mkek", 1, mkek.wrapped(r.root)?, 0, true, r.now),
+        kek_record(DomainId::ROOT, "local-kek", 1, mkek.wrap_kek(KekOwner::Local, &local), RESERVE_FIRST, true, r.now),
+    ];
+    let mut newest: BTreeMap<DomainId, u32> = BTreeMap::new();
+    for ((domain, generation), kek) in &r.opened.keks {
+        let wrapped = mkek.wrap_kek(KekOwner::Domain(*domain), kek);
+        out.push(kek_record(*domain, "kek", *generation, wrapped, 0, false, r.now));
+        newest.insert(*domain, *generation);
+    }
+    for (domain, generation) in newest {
+        let kek = Kek::generate(generation + 1);
+        let wrapped = mkek.wrap_kek(KekOwner::Domain(domain), &kek);
+        out.push(kek_record(domain, "kek", generation + 1, wrapped, RESERVE_FIRST, true, r.now));
+    }
+    for extra in &r.extras {
+        let version = RecordFacts::of_header(&extra.header).map_or(0, |f| f.version);
+        let (domain, kind, id, revision) = (DomainId::ROOT, extra.kind, extra.id, extra.revision);
+        let name = keyark_crypto::seal::RecordName { domain, kind, id, version, revision };
+        let body = local.seal(&name, &extra.header, extra.body.expose());
+        let header = extra.header.clone().into();
+        out.push(Record { kind, id, domain, revision, seq: 0, time: extra.time, header, body });
+    }
+    Ok(out)
+}
+
+fn kek_record(
+    domain: DomainId,
+    purpose: &str,
+    generation: u32,
+    wrapped: Vec<u8>,
+    reserved: u64,
+    current: bool,
+    now: Time,
+) -> Record {
+    use base64::Engine as _;
+    let header = KekHeader {
+        purpose: purpose.into(),
+        generation,
+        wrapped: base64::engine::general_purpose::STANDARD.encode(wrapped),
+        reserved,
+        current,
+        created_at: now,
+    };
+    Record {
+        kind: Kind::Kek,
+        id: Id(random::uuid_v7(now)),
+        domain,
+        revision: 1,
+        seq: 0,
+        time: now,
+        header: serde_json::to_vec(&header).expect("a KEK's header has no value that JSON lacks").into(),
+        body: Box::default(),
+    }
+}
+
+fn view(r: &Record) -> RecordView<'_> {
+    let (kind, id, domain, revision, time) = (r.kind, r.id, r.domain, r.revision, r.time);
+    RecordView { kind, id, domain, revision, seq: 0, time, header: &r.header, body: &r.body }
+}
+
+fn view_of<'a>(r: &RecordRef<'a>) -> RecordView<'a> {
+    let (kind, id, domain, revision, time) = (r.kind, r.id, r.domain, r.revision, r.time);
+    RecordView { kind, id, domain, revision, seq: 0, time, header: r.header, body: r.body }
+}
+
+/// SHA-256 of a file, as 64 hexadecimal digits.
+pub fn file_digest(path: &Path) -> std::io::Result<Digest> {
+    use std::io::Read as _;
+    let mut file = File::open(path)?;
+    let mut hasher = hash::Sha256::default();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! An archive that was verified and unlocked for a restore.
+
+use std::fs::File;
+use std::path::Path;
+
+use keyark_archive::{Anchor, Archive, ArchiveError, FactorKind, OpeningKey, RecordRef, Unlocked};
+use keyark_crypto::seal::{Kek, generation_of};
+use keyark_crypto::{Key256, SecretBytes};
+use keyark_model::{DomainId, Id, Kind};
+use std::collections::BTreeMap;
+
+use crate::take::name_of;
+
+/// Why an archive cannot be used for a restore.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error("the archive cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("{kind} {id} in the archive does not open under the key it names; take another archive")]
+    Record { kind: Kind, id: Id },
+}
+
+/// Opens a file as an archive and checks its signature: by a pinned key, or by the signer that the caller names.
+pub fn open(path: &Path, anchor: &Anchor, signer: Option<&str>) -> Result<Archive<File>, SourceError> {
+    let archive = Archive::open(File::open(path)?)?;
+    let verdict = archive.verify(anchor)?;
+    match (&verdict, signer) {
+        (keyark_archive::Verdict::UnknownSigner { key_id }, Some(named)) if key_id == named => {}
+        _ => verdict.require_pinned()?,
+    }
+    Ok(archive)
+}
+
+/// The key that opens an archive, as the archive crate wants it.
+pub fn unlock<'a>(archive: &'a Archive<File>, id: Id, key: &Key256) -> Result<Opened<'a>, SourceError> {
+    let id = id.to_string();
+    let unlocked = archive.unlock(&OpeningKey { kind: FactorKind::BackupKey, id: &id, key })?;
+    let mut keks = BTreeMap::new();
+    for kek in unlocked.keks()? {
+        let generation = u32::try_from(kek.generation)
+            .map_err(|_| ArchiveError::BlockDamaged { block: 0, what: "a KEK generation is out of range" })?;
+        keks.insert((kek.domain, generation), Kek::new(generation, kek.key));
+    }
+    Ok(Opened { unlocked, keks })
+}
+
+/// An unlocked archive with the KEKs that open its records.
+pub struct Opened<'a> {
+    pub unlocked: Unlocked<'a, File>,
+    pub keks: BTreeMap<(DomainId, u32), Kek>,
+}
+
+impl Opened<'_> {
+    /// A record's body in clear.
+    pub fn body(&self, r: &RecordRef<'_>) -> Result<SecretBytes, SourceError> {
+        let bad = || SourceError::Record { kind: r.kind, id: r.id };
+        let generation = generation_of(r.body).ok_or_else(bad)?;
+        let kek = self.keks.get(&(r.domain, generation)).ok_or_else(bad)?;
+        kek.open(&name_of(r), r.header, r.body).map_err(|_| bad())
+    }
+}

@@ -1,0 +1,246 @@
+//! Takes an archive of the system or of a domain, and reads it back: a backup is completed only when it was opened.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+
+use keyark_archive::{
+    Archive, ArchiveError, Base, Chain, Closing, Counts, Decimal, Door, FactorKind, Header, OpeningKey, Positions,
+    RecordRef, Summary, Times, Tombstone, Wrap, Writer,
+};
+use keyark_crypto::keyring::{KekOwner, Keyring, KeyringError};
+use keyark_crypto::lthash::{LtElement, LtHash};
+use keyark_crypto::seal::{Kek, RecordName};
+use keyark_crypto::sign::Signer;
+use keyark_crypto::{Key256, random};
+use keyark_model::{ArchiveId, Digest, DomainId, Id, Kind, Record, RecordFacts, Shipping, Time};
+use keyark_store::{Fault, SnapshotError, Store};
+
+use crate::progress::{Cancelled, Progress};
+
+/// Which records of a domain: kind, id, header → whether it comes along.
+pub type Selection<'a> = dyn Fn(Kind, Id, &[u8]) -> bool + Send + Sync + 'a;
+
+/// What to take.
+pub struct TakeRequest<'a> {
+    pub store: &'a Store,
+    pub keyring: &'a Keyring,
+    pub signer: &'a Signer,
+    pub id: ArchiveId,
+    /// None: the whole system.
+    pub domain: Option<DomainId>,
+    pub backup_key: Id,
+    pub backup_key_material: &'a Key256,
+    pub creator: String,
+    pub description: String,
+    /// Shown in the clear header, as the caller gave it.
+    pub filters: BTreeMap<String, String>,
+    /// Only for a domain; none: everything.
+    pub select: Option<&'a Selection<'a>>,
+    /// An earlier archive and its position: only what changed after it, and tombstones.
+    pub since: Option<(ArchiveId, u64)>,
+    pub now: Time,
+}
+
+/// What was taken.
+#[derive(Debug)]
+pub struct Taken {
+    pub summary: Summary,
+    /// Position of the state that it holds.
+    pub seq: u64,
+    pub time: Time,
+}
+
+/// Why an archive was not taken. Nothing of it remains.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Store(#[from] Fault),
+    #[error("{kind} {id} does not open ({source}); run `keyark store check`")]
+    Record { kind: Kind, id: Id, source: KeyringError },
+    #[error("the archive does not read back as it was written: {0}")]
+    ReadBack(&'static str),
+    #[error("the archive cannot be written: {0}")]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Takes it into a new file at `path`, under another name until it was read back and is on disk.
+pub fn take(request: &TakeRequest<'_>, path: &Path, progress: &Progress) -> Result<Taken, TakeError> {
+    let making = path.with_extension("part");
+    let outcome = take_inside(request, &making, progress).and_then(|taken| {
+        std::fs::rename(&making, path)?;
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()?;
+        Ok(taken)
+    });
+    if outcome.is_err() {
+        let _ = std::fs::remove_file(&making);
+    }
+    outcome
+}
+
+fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Result<Taken, TakeError> {
+    let mut snapshot = r.store.snapshot()?;
+    let head = snapshot.head();
+    let domains: Vec<DomainId> = snapshot.domains().filter(|d| r.domain.is_none_or(|only| only == *d)).collect();
+    progress.set_total(2 * domains.iter().map(|d| count_of(r, &snapshot, *d)).sum::<u64>());
+    let mut digests: BTreeMap<DomainId, Digest> = BTreeMap::new();
+    let chain = match r.domain {
+        None => Chain { before: Digest::ZERO, after: head.hash },
+        Some(d) => Chain { before: Digest::ZERO, after: snapshot.domain_head(d).hash },
+    };
+    if r.domain.is_none() && r.since.is_none() {
+        digests.extend(domains.iter().map(|d| (*d, snapshot.digest(*d))));
+    }
+
+    let dek = random::secret::<32>();
+    let key_id = r.backup_key.to_string();
+    let by = OpeningKey { kind: FactorKind::BackupKey, id: &key_id, key: r.backup_key_material };
+    let identity = r.store.identity();
+    let mut header = Header::new(r.id, identity.system, identity.incarnation, r.now);
+    if let Some(domain) = r.domain {
+        header = header.of_domain(domain);
+    }
+    let seq = r.domain.map_or(head.seq, |d| snapshot.domain_head(d).domain_seq);
+    header.positions = Positions { first: Decimal(seq), last: Decimal(seq) };
+    header.times = Some(Times { first: head.time, last: head.time });
+    header.creator = r.creator.clone();
+    header.description = Some(r.description.clone());
+    header.filters = r.filters.clone();
+    header.base = r.since.map(|(id, position)| Base { id, position: Decimal(position) });
+    header.mkek_checksum = Some(r.keyring.mkek.fingerprint());
+    header.doors = vec![Door::backup_key(r.backup_key)];
+    header.wraps = vec![Wrap::new(&by, r.id, r.domain, &dek)];
+
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, options.open(making)?), header, &dek)?;
+
+    // A domain's archive is sealed anew under a KEK of its own (rules A5); the system's carries the KEKs in use.
+    let fresh = r.domain.map(|d| (d, Kek::generate(1)));
+    match &fresh {
+        Some((domain, kek)) => writer.kek(*domain, 1, kek.key())?,
+        None => {
+            for domain in &domains {
+                for kek in r.keyring.generations(KekOwner::Domain(*domain)) {
+                    writer.kek(*domain, u64::from(kek.generation), kek.key())?;
+                }
+            }
+        }
+    }
+
+    let mut sums: BTreeMap<DomainId, LtHash> = BTreeMap::new();
+    for record in snapshot.records(r.domain) {
+        let record = record?;
+        progress.step()?;
+        if !wanted(r, &record) {
+            continue;
+        }
+        let record = match &fresh {
+            None => record,
+            Some((_, kek)) => resealed(r.keyring, kek, record)?,
+        };
+        sums.entry(record.domain).or_default().add(&element(&RecordRef::of(&record)));
+        writer.record(&RecordRef::of(&record))?;
+    }
+    let mut gone = r.store.tombstones(r.domain, r.since.map_or(0, |(_, seq)| seq), u64::MAX)?;
+    gone.retain(|t| t.seq <= head.seq && shipped(t.kind, r.domain.is_some()));
+    gone.sort_by_key(|t| (t.domain, t.kind, t.id));
+    for t in gone {
+        let (kind, domain, id, revision, time) = (t.kind, t.domain, t.id, t.revision, t.time);
+        writer.tombstone(&Tombstone { kind, domain, id, revision, time, name: t.name })?;
+    }
+    drop(snapshot);
+    let written: BTreeMap<DomainId, Digest> = sums.iter().map(|(d, sum)| (*d, sum.digest())).collect();
+    if digests.iter().any(|(d, digest)| written.get(d).copied().unwrap_or_else(|| LtHash::default().digest()) != *digest) {
+        return Err(TakeError::ReadBack("the records written are not those of the snapshot"));
+    }
+    let closing =
+        Closing { chain, record_digests: written.iter().map(|(d, digest)| (*d, digest.0.to_vec())).collect() };
+    let (sink, summary) = writer.finish(&closing, r.signer)?;
+    let file = sink.into_inner().map_err(|e| e.into_error())?;
+    file.sync_all()?;
+    drop(file);
+    read_back(r, making, &dek, &written, &summary.counts, progress)?;
+    Ok(Taken { summary, seq: head.seq, time: head.time })
+}
+
+fn count_of(r: &TakeRequest<'_>, snapshot: &keyark_store::Snapshot, domain: DomainId) -> u64 {
+    let kinds = Kind::ALL.iter().filter(|k| shipped(**k, r.domain.is_some()));
+    kinds.map(|kind| snapshot.count(domain, *kind).records).sum()
+}
+
+/// Whether a kind travels in such an archive (rules A2).
+pub fn shipped(kind: Kind, of_domain: bool) -> bool {
+    match kind.shipping() {
+        Shipping::SystemAndDomain => true,
+        Shipping::System => !of_domain,
+        Shipping::Never => false,
+    }
+}
+
+fn wanted(r: &TakeRequest<'_>, record: &Record) -> bool {
+    shipped(record.kind, r.domain.is_some())
+        && r.since.is_none_or(|(_, seq)| record.seq > seq)
+        && r.select.is_none_or(|select| select(record.kind, record.id, &record.header))
+}
+
+/// The element of the record digest.
+pub fn element(r: &RecordRef<'_>) -> LtElement {
+    LtElement::new(r.kind, r.id, r.revision, r.header, r.body)
+}
+
+/// The sealing name of a record.
+pub fn name_of(r: &RecordRef<'_>) -> RecordName {
+    let version = RecordFacts::of_header(r.header).map_or(0, |f| f.version);
+    RecordName { domain: r.domain, kind: r.kind, id: r.id, version, revision: r.revision }
+}
+
+fn resealed(keyring: &Keyring, kek: &Kek, mut record: Record) -> Result<Record, TakeError> {
+    let name = name_of(&RecordRef::of(&record));
+    let (kind, id) = (record.kind, record.id);
+    let body = keyring
+        .open(&name, &record.header, &record.body)
+        .map_err(|source| TakeError::Record { kind, id, source })?;
+    record.body = kek.seal(&name, &record.header, body.expose());
+    Ok(record)
+}
+
+/// Opens what was written as anybody would who has the backup key, and compares all of it.
+fn read_back(
+    r: &TakeRequest<'_>,
+    path: &Path,
+    dek: &Key256,
+    expected: &BTreeMap<DomainId, Digest>,
+    counts: &Counts,
+    progress: &Progress,
+) -> Result<(), TakeError> {
+    let archive = Archive::open(File::open(path)?)?;
+    let key_id = r.backup_key.to_string();
+    let by = OpeningKey { kind: FactorKind::BackupKey, id: &key_id, key: r.backup_key_material };
+    let unlocked = archive.unlock(&by)?;
+    let header_wrap_is_right = archive.unlock_with_dek(dek).is_ok();
+    let mut sums: BTreeMap<DomainId, LtHash> = BTreeMap::new();
+    let mut cancelled = Ok(());
+    let found = unlocked.verify_full(|record| {
+        sums.entry(record.domain).or_default().add(&element(record));
+        if cancelled.is_ok() {
+            cancelled = progress.step();
+        }
+    })?;
+    cancelled?;
+    let read: BTreeMap<DomainId, Digest> = sums.iter().map(|(d, sum)| (*d, sum.digest())).collect();
+    if !header_wrap_is_right || &read != expected || &found != counts {
+        return Err(TakeError::ReadBack("counts or record digests differ; check the disk and take it again"));
+    }
+    progress.commit()?;
+    Ok(())
+}

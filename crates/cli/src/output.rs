@@ -1,0 +1,169 @@
+//! Answers on standard output: JSON, a table or YAML, with the fields in the server's order.
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use serde_norway::{Mapping, Value};
+
+use crate::failure::Failure;
+
+/// How to show an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    Json,
+    Table,
+    Yaml,
+}
+
+/// Columns that a table leaves out: the same for every resource, or a repetition of its id.
+const LEFT_OUT: &[&str] = &["uri", "account", "application", "devAccount"];
+
+impl Format {
+    /// JSON unless told otherwise, as ksctl does it.
+    pub fn of(name: Option<&str>) -> Result<Format, Failure> {
+        match name {
+            None | Some("json") => Ok(Format::Json),
+            Some("table") => Ok(Format::Table),
+            Some("yaml") => Ok(Format::Yaml),
+            Some(other) => Err(Failure::Usage(format!("--output is json, table or yaml, not {other:?}"))),
+        }
+    }
+}
+
+/// Shows JSON on standard output; nothing if there is none.
+pub fn show(json: &[u8], format: Format) -> Result<(), Failure> {
+    if json.is_empty() {
+        return Ok(());
+    }
+    let text = render(json, format, coloured())?;
+    print(&text)
+}
+
+/// Shows a value that this program made.
+pub fn show_value(value: &impl serde::Serialize, format: Format) -> Result<(), Failure> {
+    let json = serde_json::to_vec(value).map_err(|e| Failure::Damaged(e.to_string()))?;
+    show(&json, format)
+}
+
+/// Writes to standard output; a reader that has seen enough is no error.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Terminal(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Colours and bold type only for a person who did not refuse them (no-color.org).
+fn coloured() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// The text with its line ending.
+fn render(json: &[u8], format: Format, bold: bool) -> Result<String, Failure> {
+    let unreadable = |e: &dyn std::fmt::Display| Failure::Damaged(format!("the answer cannot be shown: {e}"));
+    // This mapping keeps the order of what it reads, whatever format that was.
+    let value: Value = serde_json::from_slice(json).map_err(|e| unreadable(&e))?;
+    match format {
+        Format::Json => serde_json::to_string_pretty(&value).map(|t| t + "\n").map_err(|e| unreadable(&e)),
+        Format::Yaml => serde_norway::to_string(&value).map_err(|e| unreadable(&e)),
+        Format::Table => Ok(format!("{}\n", table(&value, bold))),
+    }
+}
+
+fn table(value: &Value, bold: bool) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    let title = |name: &str| {
+        let cell = Cell::new(name.to_uppercase());
+        if bold { cell.add_attribute(Attribute::Bold) } else { cell }
+    };
+    let rows = value.as_sequence().or_else(|| value.get("resources").and_then(Value::as_sequence));
+    if let Some(rows) = rows {
+        let columns = columns(rows);
+        if columns.is_empty() {
+            table.add_rows(rows.iter().map(|row| [plain(row)]));
+            return table;
+        }
+        table.set_header(columns.iter().map(|name| title(name)));
+        for row in rows {
+            table.add_row(columns.iter().map(|name| row.get(*name).map(plain).unwrap_or_default()));
+        }
+    } else if let Some(fields) = value.as_mapping() {
+        for (name, value) in fields {
+            table.add_row([title(&plain(name)), Cell::new(plain(value))]);
+        }
+    } else {
+        table.add_row([plain(value)]);
+    }
+    table
+}
+
+/// The plain fields that any row has, in the order of their first appearance.
+fn columns(rows: &[Value]) -> Vec<&str> {
+    let mut columns: Vec<&str> = Vec::new();
+    for row in rows.iter().filter_map(Value::as_mapping).flat_map(Mapping::iter) {
+        let (Some(name), false) = (row.0.as_str(), matches!(row.1, Value::Mapping(_) | Value::Sequence(_) | Value::Null))
+        else {
+            continue;
+        };
+        if !LEFT_OUT.contains(&name) && !columns.contains(&name) {
+            columns.push(name);
+        }
+    }
+    columns
+}
+
+/// One cell: text as it is, anything else as JSON; characters that could move the cursor are shown, not sent.
+fn plain(value: &Value) -> String {
+    let text = match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => serde_json::to_string(other).unwrap_or_default(),
+    };
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Format, render};
+
+    const LIST: &[u8] = br#"{"skip":0,"limit":10,"total":2,"resources":[
+        {"scope":"system","id":"c05b","isDefault":true,"uri":"kylo:x","labels":{"a":"b"}},
+        {"scope":"domain","domainID":"0000","id":"2f91","isDefault":false,"uri":"kylo:y"}]}"#;
+
+    #[test]
+    fn json_and_yaml_keep_the_order_of_the_server() {
+        let json = render(br#"{"scope":"system","account":"k","isDefault":false}"#, Format::Json, false).unwrap();
+        assert_eq!(json, "{\n  \"scope\": \"system\",\n  \"account\": \"k\",\n  \"isDefault\": false\n}\n");
+        let yaml = render(br#"{"b":[1,"2"],"a":null}"#, Format::Yaml, false).unwrap();
+        assert_eq!(yaml, "b:\n- 1\n- '2'\na: null\n");
+        let big = br#"{"n":18446744073709551615,"s":"\ud83d\ude00"}"#;
+        let json = render(big, Format::Json, false).unwrap();
+        assert_eq!(json, "{\n  \"n\": 18446744073709551615,\n  \"s\": \"😀\"\n}\n");
+    }
+
+    #[test]
+    fn a_list_is_a_table_of_its_plain_fields() {
+        let text = render(LIST, Format::Table, false).unwrap();
+        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(words[0], ["SCOPE", "ID", "ISDEFAULT", "DOMAINID"]);
+        assert_eq!(words[1], ["system", "c05b", "true"]);
+        assert_eq!(words[2], ["domain", "2f91", "false", "0000"]);
+        assert_eq!(words.len(), 3);
+    }
+
+    #[test]
+    fn an_object_is_a_table_of_names_and_values_and_cannot_move_the_cursor() {
+        let text = render(b"{\"name\":\"a\\u001b[2Jb\",\"meta\":{\"x\":1}}", Format::Table, false).unwrap();
+        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(words, [["NAME", "a\u{fffd}[2Jb"], ["META", "{\"x\":1}"]]);
+    }
+
+    #[test]
+    fn formats_have_three_names() {
+        assert_eq!(Format::of(None).unwrap(), Format::Json);
+        assert_eq!(Format::of(Some("yaml")).unwrap(), Format::Yaml);
+        assert!(Format::of(Some("xml")).is_err());
+    }
+}

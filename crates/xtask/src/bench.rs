@@ -1,0 +1,113 @@
+//! `cargo xtask bench [KEYS] [--limit SECONDS] [--write]`: every benchmark of the tree, in release, one after the other.
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::process::{Outcome, cargo, output, watch};
+use crate::tree::{self, Source};
+
+const DOCUMENT: &str = "docs/benchmarks.md";
+
+/// What was asked for.
+#[derive(Debug, PartialEq)]
+struct Order {
+    keys: u64,
+    limit: Option<Duration>,
+    write: bool,
+}
+
+/// Builds all, then runs each alone; fails when one fails or takes longer than the limit.
+pub fn bench(arguments: &[String]) -> Outcome {
+    let order = read(arguments)?;
+    let benches: Vec<(String, String)> = tree::sources()?.iter().filter_map(bench_of).collect();
+    for (package, example) in &benches {
+        crate::process::run(cargo().args(["build", "--release", "-p", package, "--example", example]))?;
+    }
+    let mut report = head(&order)?;
+    for (package, example) in &benches {
+        println!("== {example} {}", order.keys);
+        let started = Instant::now();
+        let mut printed = String::new();
+        let mut command = cargo();
+        command.args(["run", "--quiet", "--release", "-p", package, "--example", example, "--"]);
+        let good = watch(command.arg(order.keys.to_string()), |line| {
+            printed.push_str(line);
+            printed.push('\n');
+        })?;
+        let took = started.elapsed();
+        if !good {
+            return Err(format!("{example} failed"));
+        }
+        println!("== {example}: {:.1} s", took.as_secs_f64());
+        if let Some(limit) = order.limit.filter(|limit| took > *limit) {
+            return Err(format!("{example} took {:.1} s, more than {} s", took.as_secs_f64(), limit.as_secs()));
+        }
+        write!(report, "\n## {example}\n```\n{printed}```\n").expect("writing to a text does not fail");
+    }
+    if order.write {
+        std::fs::write(tree::root().join(DOCUMENT), report).map_err(|e| format!("{DOCUMENT}: {e}"))?;
+        println!("{DOCUMENT} is written");
+    }
+    Ok(())
+}
+
+fn read(arguments: &[String]) -> Outcome<Order> {
+    let mut order = Order { keys: 10_000, limit: None, write: false };
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no number"));
+        match word.as_str() {
+            "--write" => order.write = true,
+            "--limit" => {
+                let seconds = rest.next().ok_or("--limit needs a number of seconds")?;
+                order.limit = Some(Duration::from_secs(number(seconds)?));
+            }
+            keys => order.keys = number(keys)?,
+        }
+    }
+    Ok(order)
+}
+
+/// `crates/store/examples/store_bench.rs` is the benchmark `store_bench` of `keyark-store`.
+fn bench_of(source: &Source) -> Option<(String, String)> {
+    let (folder, file) = source.path.strip_prefix("crates/")?.split_once("/examples/")?;
+    let example = file.strip_suffix(".rs")?;
+    (example.ends_with("_bench") && !example.contains('/')).then(|| (format!("keyark-{folder}"), example.to_owned()))
+}
+
+fn head(order: &Order) -> Outcome<String> {
+    let line = |program: &str, arguments: &[&str]| output(Command::new(program).args(arguments));
+    Ok(format!(
+        "# Benchmarks\n\n`cargo xtask bench {} --write`, {} cores, {}, {}.\n",
+        order.keys,
+        line("nproc", &[])?.trim(),
+        line("rustc", &["--version"])?.trim(),
+        line("uname", &["-sm"])?.trim(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Order, bench_of, read};
+    use crate::tree::Source;
+
+    #[test]
+    fn arguments_are_read_in_any_order() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let order = Order { keys: 500, limit: Some(Duration::from_secs(15)), write: true };
+        assert_eq!(read(&words("--limit 15 500 --write")).unwrap(), order);
+        assert_eq!(read(&[]).unwrap(), Order { keys: 10_000, limit: None, write: false });
+        assert!(read(&words("--limit")).is_err() && read(&words("many")).is_err());
+    }
+
+    #[test]
+    fn benchmarks_are_found_by_their_name() {
+        let of = |path: &str| bench_of(&Source { path: path.into(), text: None });
+        let found = Some(("keyark-store".into(), "store_bench".into()));
+        assert_eq!(of("crates/store/examples/store_bench.rs"), found);
+        assert_eq!(of("crates/archive/examples/golden_write.rs"), None);
+    }
+}

@@ -1,0 +1,23 @@
+//! `cargo xtask openapi [--bless]`: compares `docs/openapi.json` with the code, or writes it anew.
+
+use crate::process::Outcome;
+use crate::test::run_tests;
+
+/// The tests whose name contains this compare documents that the code prints; with `KEYARK_BLESS=1` they write them.
+const TEST: &str = "openapi_document";
+
+/// Runs the comparing test, which lives beside the code that makes the document.
+pub fn openapi(arguments: &[String]) -> Outcome {
+    let bless = match arguments {
+        [] => false,
+        [one] if one == "--bless" => true,
+        _ => return Err("the only argument is --bless".into()),
+    };
+    let variables: &[(&str, &str)] = if bless { &[("KEYARK_BLESS", "1")] } else { &[] };
+    let sum = run_tests(&["--workspace", TEST], &[], variables)?;
+    println!("test result: {sum}");
+    match (sum.check(), sum.passed) {
+        (Err(_), 0) => Err(format!("no test passed that has {TEST} in its name")),
+        (outcome, _) => outcome.map_err(|e| format!("{e}; if the change is wanted: cargo xtask openapi --bless")),
+    }
+}

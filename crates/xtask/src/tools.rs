@@ -1,0 +1,64 @@
+//! What the tests need besides Rust: Debian packages and a Python environment, installed once.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::process::{Outcome, output, run, succeeds};
+use crate::tree;
+
+/// A package, a command that succeeds once it is there, and what needs it.
+const PACKAGES: &[(&str, &[&str], &str)] = &[
+    ("python3-venv", &["python3", "-c", "import ensurepip, venv"], "the break-glass script"),
+    ("e2fsprogs", &["mkfs.ext4", "-V"], "file systems that run full and disks that lose power"),
+    ("mount", &["mount", "--version"], "the same"),
+    ("systemd", &["systemd-analyze", "--version"], "the check of packaging/keyark.service"),
+];
+
+/// Installs what is missing and says so; does nothing the second time.
+pub fn ensure() -> Outcome {
+    packages()?;
+    python().map(drop)
+}
+
+fn packages() -> Outcome {
+    let missing = |probe: &[&str]| !succeeds(Command::new(probe[0]).args(&probe[1..]));
+    let missing: Vec<_> = PACKAGES.iter().filter(|(_, probe, _)| missing(probe)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|(name, ..)| *name).collect();
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if !root || !succeeds(Command::new("apt-get").arg("--version")) {
+        return Err(format!("the tests need packages that are not here; as root: apt-get install {}", names.join(" ")));
+    }
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y"]);
+        apt
+    };
+    run(apt().arg("update"))?;
+    run(apt().args(["install", "--no-install-recommends"]).args(&names))?;
+    for (name, _, why) in missing {
+        println!("installed {name}: for {why}");
+    }
+    Ok(())
+}
+
+/// The interpreter of the environment with the break-glass script's libraries.
+pub fn python() -> Outcome<PathBuf> {
+    let wanted = tree::read("docs/break-glass/requirements.txt")?;
+    let folder = tree::target().join("tools/python");
+    let python = folder.join("bin/python");
+    // Written last: an installation that broke off is made again.
+    let stamp = folder.join("requirements.txt");
+    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
+        return Ok(python);
+    }
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r"]);
+    run(pip.arg(tree::root().join("docs/break-glass/requirements.txt")))?;
+    std::fs::write(&stamp, &wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
+    println!("installed Python libraries: {}", wanted.split_whitespace().collect::<Vec<_>>().join(" "));
+    Ok(python)
+}
