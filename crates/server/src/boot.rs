@@ -143,9 +143,20 @@ pub fn boot(settings: &Settings, now: Time) -> Result<Booted, BootError> {
         let password = first_records(&store, identity.system, &root, now)?;
         password
     };
-    std::fs::rename(&making, folder.store()).map_err(|source| BootError::Io { path: making, source })?;
+    publish(&making, &folder).map_err(|source| BootError::Io { path: making, source })?;
     let store = Store::open(&folder.store(), options)?;
     Ok(Booted { core: open(store, &root)?, first_password: Some(first_password) })
+}
+
+/// Gives the complete store its name. What stands in a write-ahead log of the old name would be lost by that.
+fn publish(made: &Path, folder: &Folder) -> std::io::Result<()> {
+    let mut log = made.as_os_str().to_owned();
+    log.push("-wal");
+    if std::fs::metadata(PathBuf::from(log)).is_ok_and(|m| m.len() > 0) {
+        return Err(std::io::Error::other("the new store was not closed cleanly; start again"));
+    }
+    std::fs::rename(made, folder.store())?;
+    std::fs::File::open(folder.path())?.sync_all()
 }
 
 fn remove_database(path: &Path) {
