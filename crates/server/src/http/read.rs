@@ -39,7 +39,8 @@ impl Fields {
             Shape::Number => text.parse::<f64>().map(Value::from).map_err(|_| bad("a number"))?,
             Shape::Boolean => text.parse::<bool>().map(Value::from).map_err(|_| bad("true or false"))?,
             Shape::List => Value::Array(vec![Value::String(text.into())]),
-            Shape::Json => serde_json::from_str(text).map_err(|_| bad("JSON"))?,
+            // A time is such a field, too: what is no JSON is the text itself, and the field's own type judges it.
+            Shape::Json => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into())),
         })
     }
 }
