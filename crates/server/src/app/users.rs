@@ -8,6 +8,7 @@ pub use keyark_model::people::UserHeader;
 use keyark_model::{DomainId, Id, Kind};
 use keyark_store::Write;
 
+use super::auth::sessions_revoked;
 use super::core::Core;
 use super::ctx::{Ctx, wildcard};
 use super::error::{AppError, Result};
@@ -159,6 +160,8 @@ impl Handle<UserUpdate> for App {
             self.keep_an_admin(ctx, stored.id())?;
         }
         header.disabled = r.disabled.unwrap_or(header.disabled);
+        // Who was locked out, or whose password somebody else now knows, must not go on with an old token.
+        let out = r.disabled == Some(true) || r.password.is_some();
         if r.locked == Some(false) {
             ctx.app.lockout.succeeded(&account_key(stored.record.domain, &header.name));
         }
@@ -175,7 +178,11 @@ impl Handle<UserUpdate> for App {
                 ctx.core.put(domain, stored.id(), revision, &header, phc.as_bytes())?
             }
         };
-        ctx.commit(header.username.clone(), vec![], vec![write]).await?;
+        let mut writes = vec![write];
+        if out {
+            writes.extend(sessions_revoked(&ctx.core, domain, stored.id(), ctx.now)?);
+        }
+        ctx.commit(header.username.clone(), vec![], writes).await?;
         let stored = ctx.core.load(domain, stored.id())?;
         Ok(Reply::json(shown(&ctx.app, &ctx.core, &stored)?).at(stored.revision()))
     }
