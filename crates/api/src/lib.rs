@@ -8,10 +8,17 @@ pub mod openapi;
 pub mod page;
 
 pub mod auth;
+pub mod backupkeys;
+pub mod backups;
 pub mod crypto;
 pub mod domains;
 pub mod groups;
+pub mod jobs;
 pub mod keys;
+pub mod policies;
+pub mod policy_sets;
+pub mod secrets;
+pub mod system;
 pub mod users;
 
 pub use endpoint::{Body, Endpoint, EndpointInfo, Method};

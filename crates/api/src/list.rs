@@ -12,6 +12,17 @@ macro_rules! for_each_endpoint {
                 KeyActivate KeySuspend KeyResume KeyDeactivate KeyReactivate KeyRevoke KeyArchive KeyRecover KeyDestroy
                 KeyExport KeyAliasAdd KeyAliasDelete KeyLinkList KeyLinkAdd KeyLinkDelete;
             crypto: Encrypt Decrypt Reencrypt DataKey Sign Verify Mac MacVerify Wrap Unwrap Random Encapsulate Decapsulate;
+            backupkeys: BackupKeyCreate BackupKeyList BackupKeyGet BackupKeyDefault BackupKeyDelete BackupKeyDownload
+                BackupKeyUpload BackupKeyInspect BackupKeyCheck;
+            backups: BackupCreate BackupList BackupGet BackupDelete BackupStatusGet BackupDownload BackupUpload BackupInspect
+                RestoreQuery BackupRestore BackupContents;
+            jobs: JobList JobGet JobCancel;
+            system: SystemInfo AnchorGet SystemActivate AuditList;
+            secrets: SecretCreate SecretList SecretGet SecretUpdate SecretDelete SecretExport SecretVersionCreate
+                SecretVersionList SecretVersionGet SecretUndelete SecretDestroy SecretRewrap;
+            policies: PolicyCreate PolicyList PolicyGet PolicyUpdate PolicyDelete PolicyRuleCreate PolicyRuleList
+                PolicyRuleGet PolicyRuleUpdate PolicyRuleDelete;
+            policy_sets: PolicySetCreate PolicySetList PolicySetGet PolicySetUpdate PolicySetDelete;
             domains: DomainCreate DomainList DomainGet DomainUpdate DomainDelete KekList KekRotate;
         }
     };

@@ -278,8 +278,8 @@ pub struct PolicyDelete {
 /// Declares a struct with the fields that rules of any kind have, and those given.
 macro_rules! any_rule {
     ($($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* })*) => {
-        $($(#[$doc])*
-        #[derive(Debug, Default, Clone, Serialize, Deserialize, JsonSchema)]
+        $(#[derive(Debug, Default, Clone, Serialize, Deserialize, JsonSchema)]
+        $(#[$doc])*
         pub struct $name {
             $($(#[$attribute])* pub $field: $type,)*
             /// Place in the list, from 1; default: the end.

@@ -208,8 +208,8 @@ pub struct PolicySetDelete {
 }
 
 endpoint! {
-    policy_set_create: PolicySetCreate => PolicySet, POST "/v1/transparent-encryption/{set_type}", Json 201, PolicyWrite, "policysets create", "Creates a set of users, processes, resources or signatures.";
-    policy_set_list: PolicySetList => Page<PolicySet>, GET "/v1/transparent-encryption/{set_type}", Query 200, PolicyRead, "policysets list", "Lists the sets of one type.";
+    policy_set_create: PolicySetCreate => PolicySet, POST "/v1/transparent-encryption/{set_type}" | "/v1/transparent-encryption/{set_type}/", Json 201, PolicyWrite, "policysets create", "Creates a set of users, processes, resources or signatures.";
+    policy_set_list: PolicySetList => Page<PolicySet>, GET "/v1/transparent-encryption/{set_type}" | "/v1/transparent-encryption/{set_type}/", Query 200, PolicyRead, "policysets list", "Lists the sets of one type.";
     policy_set_get: PolicySetGet => PolicySet, GET "/v1/transparent-encryption/{set_type}/{id}", Query 200, PolicyRead, "policysets get", "Shows a set by id or name.";
     policy_set_update: PolicySetUpdate => PolicySet, PATCH "/v1/transparent-encryption/{set_type}/{id}", Json 200, PolicyWrite, "policysets modify", "Changes a set or replaces its members.";
     policy_set_delete: PolicySetDelete => NoBody, DELETE "/v1/transparent-encryption/{set_type}/{id}", Query 204, PolicyWrite, "policysets delete", "Deletes a set that nothing names.";

@@ -369,7 +369,7 @@ fn derived_id(into: DomainId, r: &RecordRef<'_>) -> Id {
 fn secret_keys(header: &[u8]) -> BTreeSet<Id> {
     #[derive(serde::Deserialize)]
     struct Lens {
-        #[serde(default)]
+        #[serde(default, alias = "history")]
         versions: Vec<Version>,
     }
     #[derive(serde::Deserialize)]

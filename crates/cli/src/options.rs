@@ -77,9 +77,9 @@ mod tests {
 
     #[test]
     fn a_command_wins_over_the_root_and_a_field_is_no_option() {
-        let leaf = Command::new("list").arg(Arg::new("domain").long("domain")).args(
-            args().into_iter().filter(|a| a.get_long() != Some("domain")),
-        );
+        let leaf = Command::new("list")
+            .arg(Arg::new("domain").long("domain"))
+            .args(args().into_iter().filter(|a| a.get_long() != Some("domain")));
         let command = Command::new("keyark").args(args()).subcommand(leaf);
         let line = ["keyark", "--url", "a", "--domain", "root", "list", "--url", "b", "--domain", "field", "-y"];
         let matches = command.get_matches_from(line);

@@ -67,17 +67,13 @@ fn render(json: &[u8], format: Format, bold: bool) -> Result<String, Failure> {
     match format {
         Format::Json => serde_json::to_string_pretty(&value).map(|t| t + "\n").map_err(|e| unreadable(&e)),
         Format::Yaml => serde_norway::to_string(&value).map_err(|e| unreadable(&e)),
-        Format::Table => Ok(format!("{}\n", table(&value, bold))),
+        Format::Table => Ok(table(&value, bold).trim_fmt() + "\n"),
     }
 }
 
 fn table(value: &Value, bold: bool) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    let title = |name: &str| {
-        let cell = Cell::new(name.to_uppercase());
-        if bold { cell.add_attribute(Attribute::Bold) } else { cell }
-    };
     let rows = value.as_sequence().or_else(|| value.get("resources").and_then(Value::as_sequence));
     if let Some(rows) = rows {
         let columns = columns(rows);
@@ -85,13 +81,13 @@ fn table(value: &Value, bold: bool) -> Table {
             table.add_rows(rows.iter().map(|row| [plain(row)]));
             return table;
         }
-        table.set_header(columns.iter().map(|name| title(name)));
+        table.set_header(columns.iter().map(|name| title(name, bold)));
         for row in rows {
             table.add_row(columns.iter().map(|name| row.get(*name).map(plain).unwrap_or_default()));
         }
     } else if let Some(fields) = value.as_mapping() {
         for (name, value) in fields {
-            table.add_row([title(&plain(name)), Cell::new(plain(value))]);
+            table.add_row([title(&plain(name), bold), Cell::new(plain(value))]);
         }
     } else {
         table.add_row([plain(value)]);
@@ -99,11 +95,17 @@ fn table(value: &Value, bold: bool) -> Table {
     table
 }
 
+fn title(name: &str, bold: bool) -> Cell {
+    let cell = Cell::new(name.to_uppercase());
+    if bold { cell.add_attribute(Attribute::Bold) } else { cell }
+}
+
 /// The plain fields that any row has, in the order of their first appearance.
 fn columns(rows: &[Value]) -> Vec<&str> {
     let mut columns: Vec<&str> = Vec::new();
     for row in rows.iter().filter_map(Value::as_mapping).flat_map(Mapping::iter) {
-        let (Some(name), false) = (row.0.as_str(), matches!(row.1, Value::Mapping(_) | Value::Sequence(_) | Value::Null))
+        let (Some(name), false) =
+            (row.0.as_str(), matches!(row.1, Value::Mapping(_) | Value::Sequence(_) | Value::Null))
         else {
             continue;
         };

@@ -53,7 +53,9 @@ fn given(field: &Field, matches: &ArgMatches) -> Result<Option<Value>, Failure> 
     let texts: Vec<&String> = texts.collect();
     match field.shape {
         Shape::Map => map(field, &texts).map(Some),
-        _ if field.list => texts.iter().map(|text| typed(field, text)).collect::<Result<_, _>>().map(|v| Some(Value::Array(v))),
+        _ if field.list => {
+            texts.iter().map(|text| typed(field, text)).collect::<Result<_, _>>().map(|v| Some(Value::Array(v)))
+        }
         _ => texts.last().map(|text| typed(field, text)).transpose(),
     }
 }

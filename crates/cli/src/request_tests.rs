@@ -62,7 +62,8 @@ fn json_comes_from_files_too_and_flags_come_on_top() {
     std::fs::write(&password, "correct horse\n").unwrap();
     let text = |p: &std::path::Path| p.to_str().unwrap().to_owned();
     let (whole, part, password) = (text(&whole), text(&part), text(&password));
-    let flags = ["--jsonfile", &whole, "--user-metadata-jsonfile", &part, "--password-file", &password, "--username", "eve"];
+    let flags =
+        ["--jsonfile", &whole, "--user-metadata-jsonfile", &part, "--password-file", &password, "--username", "eve"];
     let expected = json!({
         "username": "eve", "email": "b@example.org", "user_metadata": { "team": "x" }, "password": "correct horse"
     });

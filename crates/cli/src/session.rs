@@ -84,62 +84,66 @@ pub fn token(
             return keep(&path, sessions, Session::of(connection, &session.user, issued));
         }
     }
-    let (user, issued) = login(connection, client, given)?;
+    let (user, password) = credentials(connection, given)?;
+    let issued = login(connection, client, &user, password)?;
     keep(&path, sessions, Session::of(connection, &user, issued))
 }
 
-/// Logs in with the password, whatever is kept, and keeps the result.
+/// Logs in with a password, whatever is kept, and keeps the result. Gives whether the password
+/// must be changed before anything else.
 pub fn login_anew(
     connection: &Connection,
     client: &Client,
-    given: &Given<'_>,
     places: &Places,
-) -> Result<(String, bool), Failure> {
-    let (user, issued) = login(connection, client, given)?;
+    (user, password): (String, String),
+) -> Result<bool, Failure> {
+    let issued = login(connection, client, &user, password)?;
     let must_change = issued.password_change_required;
     let path = places.session_file(&connection.profile);
     let _one_at_a_time = lock(&path)?;
     let mut sessions = load(&path)?;
     sessions.retain(|s| !s.serves(connection));
     keep(&path, sessions, Session::of(connection, &user, issued))?;
-    Ok((user, must_change))
+    Ok(must_change)
 }
 
-fn login(connection: &Connection, client: &Client, given: &Given<'_>) -> Result<(String, TokenIssued), Failure> {
-    let advice = "not logged in: `keyark login`, or set KEYARK_USER and KEYARK_PASSWORD";
+/// User and password: flag, variable, or typed.
+pub fn credentials(connection: &Connection, given: &Given<'_>) -> Result<(String, String), Failure> {
+    let nobody = || Failure::Refused("not logged in: `keyark login`, or set KEYARK_USER and KEYARK_PASSWORD".into());
     let user = match &connection.user {
         Some(user) => user.clone(),
         None if ask::somebody() => ask::line("User: ")?,
-        None => return Err(Failure::Refused(advice.into())),
+        None => return Err(nobody()),
     };
-    let password = match (given.flag("password-file"), given.variable("KEYARK_PASSWORD")) {
-        (Some(path), _) => ask::secret_in_file(&path)?,
-        (None, Some(password)) => password,
-        (None, None) => match given.text("password-file") {
+    let file = given.flag("password-file");
+    let password = match given.variable("KEYARK_PASSWORD").filter(|_| file.is_none()) {
+        Some(password) => password,
+        None => match file.or_else(|| given.variable("KEYARK_PASSWORD_FILE")) {
             Some(path) => ask::secret_in_file(&path)?,
             None if ask::somebody() => ask::password(&format!("Password of {user} at {}: ", connection.url))?,
-            None => return Err(Failure::Refused(advice.into())),
+            None => return Err(nobody()),
         },
     };
+    Ok((user, password))
+}
+
+fn login(connection: &Connection, client: &Client, user: &str, password: String) -> Result<TokenIssued, Failure> {
     let request = TokenCreate {
         grant_type: Some("password".into()),
-        username: Some(user.clone()),
+        username: Some(user.into()),
         password: Some(password),
         domain: connection.domain.clone(),
         auth_domain: connection.auth_domain.clone(),
         ..TokenCreate::default()
     };
-    Ok((user, client.call(&request)?))
+    Ok(client.call(&request)?)
 }
 
 /// `None`: the refresh token is not taken any more.
 fn refresh(client: &Client, session: &Session) -> Result<Option<TokenIssued>, Failure> {
     let Some(token) = session.refresh_token.clone() else { return Ok(None) };
-    let request = TokenCreate {
-        grant_type: Some("refresh_token".into()),
-        refresh_token: Some(token),
-        ..TokenCreate::default()
-    };
+    let request =
+        TokenCreate { grant_type: Some("refresh_token".into()), refresh_token: Some(token), ..TokenCreate::default() };
     match client.call(&request) {
         Ok(issued) => Ok(Some(issued)),
         Err(e @ ClientError::Refused { .. }) if e.code() != Some(ErrorCode::Unavailable) => Ok(None),

@@ -39,7 +39,7 @@ pub fn client(connection: &Connection) -> Result<Client, Failure> {
 
 fn authorities(connection: &Connection) -> Result<Vec<Certificate<'static>>, Failure> {
     let beside = Path::new(DEFAULT_DATA).join("ca.pem");
-    let path = match &connection.ca {
+    let path: &Path = match &connection.ca {
         Some(path) => path.as_path(),
         None if beside.exists() => &beside,
         None => {
@@ -89,7 +89,9 @@ mod tests {
     fn nothing_goes_out_unprotected_or_to_a_stranger() {
         assert!(client(&connection("http://127.0.0.1:9443", false)).is_ok());
         assert!(client(&connection("https://[::1]:9443", true)).is_ok());
-        for (url, insecure) in [("http://example.org", false), ("http://example.org", true), ("https://example.org", true)] {
+        for (url, insecure) in
+            [("http://example.org", false), ("http://example.org", true), ("https://example.org", true)]
+        {
             assert!(matches!(client(&connection(url, insecure)), Err(Failure::Refused(_))), "{url}");
         }
         assert!(matches!(client(&connection("https://example.org", false)), Err(Failure::File { .. })));

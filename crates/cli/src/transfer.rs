@@ -18,7 +18,7 @@ use crate::{ask, files, progress};
 pub fn upload(caller: &mut Caller<'_>, verb: &Verb, request: &Value, path: &Path) -> Result<Answer, Failure> {
     let file = File::open(path).map_err(Failure::at(path))?;
     let length = file.metadata().map_err(Failure::at(path))?.len();
-    let bar = progress::bytes(&format!("{}", path.display()), Some(length));
+    let bar = progress::bytes(&path.display().to_string(), Some(length));
     let answer = caller.with(verb.endpoint.right, |client| {
         // A second try with a new token reads the file again from its start.
         let mut again = &file;
@@ -42,7 +42,7 @@ pub fn download(caller: &mut Caller<'_>, verb: &Verb, request: &Value, path: &Pa
     let fetch = |caller: &mut Caller<'_>, from: Option<(u64, &str)>| {
         caller.with(verb.endpoint.right, |client| client.download(&verb.endpoint, request.clone(), from))
     };
-    let coming = match fetch(caller, from.as_ref().map(|(offset, etag)| (*offset, etag.as_str()))) {
+    let coming = match fetch(&mut *caller, from.as_ref().map(|(offset, etag)| (*offset, etag.as_str()))) {
         // All of it had arrived, or it is another file now.
         Err(Failure::Client(e)) if e.code() == Some(ErrorCode::RangeNotSatisfiable) => fetch(caller, None)?,
         other => other?,
@@ -69,7 +69,7 @@ fn write(mut coming: Download, part: &Path) -> Result<u64, Failure> {
     let mut options = File::options();
     options.write(true).create(true).mode(0o600).truncate(coming.offset == 0).append(coming.offset > 0);
     let mut file = options.open(part).map_err(Failure::at(part))?;
-    let bar = progress::bytes(&format!("{}", part.display()), coming.length);
+    let bar = progress::bytes(&part.display().to_string(), coming.length);
     bar.set_position(coming.offset);
     let mut written = coming.offset;
     let mut chunk = vec![0; 256 << 10];
@@ -91,5 +91,7 @@ fn write(mut coming: Download, part: &Path) -> Result<u64, Failure> {
 }
 
 fn broken(why: &dyn std::fmt::Display, written: u64) -> Failure {
-    Failure::Server(format!("the download broke off after {written} bytes ({why}): the same command goes on from there"))
+    Failure::Server(format!(
+        "the download broke off after {written} bytes ({why}): the same command goes on from there"
+    ))
 }

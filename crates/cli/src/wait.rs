@@ -92,7 +92,8 @@ mod tests {
         let running = json!({ "status": "In Progress", "progress": { "done": 3, "total": 9 } });
         assert_eq!(state(&running), State::Running { done: 3, total: 9 });
         let failed = json!({ "status": "Failed", "error": { "code": 1010, "message": "disk full" } });
-        let ended = |status: &str, message: &str, code| State::Ended { status: status.into(), message: message.into(), code };
+        let ended =
+            |status: &str, message: &str, code| State::Ended { status: status.into(), message: message.into(), code };
         assert_eq!(state(&failed), ended("Failed", "disk full", Some(ErrorCode::StorageFull)));
         assert_eq!(state(&json!({ "status": "Cancelled", "message": "m" })), ended("Cancelled", "m", None));
         assert!(matches!(state(&json!({})), State::Ended { .. }));

@@ -23,7 +23,7 @@ pub struct Record {
 /// What the projection must know of a header: its unique names and how much it weighs in a quota.
 ///
 /// Every header may have `name` (string), `aliases` (strings, or objects with a string `alias`) and `versions`
-/// (array; each one counts in the quota). Names and aliases are unique together within (domain, kind).
+/// (array; each one counts in the quota) or `history` (versions that do not count). Names and aliases are unique together within (domain, kind).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RecordFacts {
     pub name: Option<String>,
@@ -40,6 +40,8 @@ struct Lens<'a> {
     #[serde(borrow, default)]
     aliases: Vec<AliasLens<'a>>,
     versions: Option<Vec<VersionLens>>,
+    /// Versions that do not weigh in a quota.
+    history: Option<Vec<VersionLens>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -70,7 +72,7 @@ impl RecordFacts {
                 })
                 .collect(),
             weight: lens.versions.as_ref().map_or(1, |v| v.len().max(1) as u64),
-            version: lens.versions.and_then(|v| v.last().map(|v| v.version)).unwrap_or(0),
+            version: lens.versions.or(lens.history).and_then(|v| v.last().map(|v| v.version)).unwrap_or(0),
         })
     }
 }

@@ -159,7 +159,8 @@ fn publish(made: &Path, folder: &Folder) -> std::io::Result<()> {
     std::fs::File::open(folder.path())?.sync_all()
 }
 
-fn remove_database(path: &Path) {
+/// Removes a database file that was not finished, with what belongs to it.
+pub fn remove_database(path: &Path) {
     for ending in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
@@ -168,7 +169,7 @@ fn remove_database(path: &Path) {
 }
 
 /// The passphrase of the root of trust, from the file that the environment names.
-fn root_passphrase() -> Result<Option<SecretBytes>, BootError> {
+pub fn root_passphrase() -> Result<Option<SecretBytes>, BootError> {
     let Some(path) = std::env::var_os("KEYARK_ROOT_PASSPHRASE_FILE").map(PathBuf::from) else { return Ok(None) };
     let mut bytes = std::fs::read(&path).map_err(|source| BootError::Io { path, source })?;
     while bytes.last().is_some_and(|b| b.is_ascii_whitespace()) {

@@ -3,7 +3,9 @@
 pub mod access;
 pub mod app;
 pub mod boot;
+pub mod housekeeping;
 pub mod http;
+pub mod recover;
 pub mod settings;
 
 pub use app::{App, Ctx, Handle, Reply};

@@ -1,25 +1,20 @@
 //! Builds a new database file from sorted records, for a restore of a system: nothing is served from it yet.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
-use keyark_crypto::lthash::{LtElement, LtHash};
-use keyark_model::{Digest, DomainId, Id, Kind, RecordFacts, Shipping, Time};
+use keyark_model::{Digest, DomainId, Id, Kind, Time};
 use rusqlite::{Connection, params};
 
+use crate::bulk_facts::{Facts, FactsThread};
 use crate::error::{Fault, OpenError};
+use crate::lock::LockFile;
 use crate::migrate::stamp;
 use crate::options::{DomainHead, Head, Identity};
 use crate::read::{Count, RecordView, Tombstone};
-use crate::schema::RECORD_INDEXES;
-use crate::stage::names_of;
+use crate::schema::{RECORD_INDEXES, rid};
 use crate::state::{DomainState, SlotState, store_domain};
 use crate::store::{new_database, store_base, store_identity};
 use crate::trim::store_base_domain;
-
-/// Records that are hashed together; bytes.
-const PARCEL: usize = 256 << 10;
 
 /// A database in the making. Until `finish` no store opens it.
 pub struct BulkLoader {
@@ -30,9 +25,9 @@ pub struct BulkLoader {
     domains: Vec<(DomainId, DomainState)>,
     last: Option<(DomainId, Kind, Id)>,
     next_slot: i64,
-    names: Names,
-    hasher: Hasher,
+    facts: FactsThread,
     records: u64,
+    _lock: LockFile,
 }
 
 /// What was loaded.
@@ -87,6 +82,7 @@ impl BulkLoader {
         heads: Vec<(DomainId, DomainHead)>,
         now: Time,
     ) -> Result<BulkLoader, LoadError> {
+        let lock = LockFile::take(path)?;
         let conn = new_database(path)?;
         // No store opens a file without our mark.
         conn.pragma_update(None, "application_id", 0)?;
@@ -103,13 +99,14 @@ impl BulkLoader {
             domains: Vec::new(),
             last: None,
             next_slot: 1,
-            names: Names::default(),
-            hasher: Hasher::start()?,
+            facts: FactsThread::start()?,
             records: 0,
+            _lock: lock,
         })
     }
 
-    /// Adds a record; they come in the order of (domain, kind, id). Its `seq` is not used: it will be the base's.
+    /// Adds a record; they come in the order of (domain, kind, id). Its `seq` is not used: it will be the base's. What
+    /// is wrong with headers and names is found by `finish`.
     pub fn add(&mut self, record: &RecordView<'_>) -> Result<(), LoadError> {
         let (kind, id) = (record.kind, record.id);
         let place = (record.domain, kind, id);
@@ -120,20 +117,17 @@ impl BulkLoader {
             self.open_slot(record.domain, kind)?;
         }
         self.last = Some(place);
-        let facts = RecordFacts::of_header(record.header).map_err(|_| LoadError::BadHeader { kind, id })?;
         let slot = self.slot();
         let (no, n) = (slot.slot, slot.next);
         slot.next += 1;
         slot.records += 1;
-        slot.weight += facts.weight;
-        self.names.add(&facts, n);
         self.conn
             .prepare_cached(
                 "INSERT INTO record (rid, slot, kind, id, revision, seq, idx, time, header, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9)",
             )?
             .execute(params![
-                (no << 32) | n as i64,
+                rid(no, n),
                 no,
                 kind as u8,
                 id.as_bytes(),
@@ -143,14 +137,14 @@ impl BulkLoader {
                 record.header,
                 record.body,
             ])?;
-        self.hasher.add(self.domains.len() - 1, record);
+        let n = u32::try_from(n).map_err(|_| Fault::Database("over 2^32 records of one kind in one domain".into()))?;
+        self.facts.add(self.domains.len() - 1, no, n, record);
         self.records += 1;
         Ok(())
     }
 
     /// Adds a tombstone; in any order, after the records.
     pub fn add_tombstone(&mut self, gone: &Tombstone) -> Result<(), LoadError> {
-        self.close_slot()?;
         self.last = Some((DomainId(uuid::Uuid::max()), Kind::Setting, Id(uuid::Uuid::max())));
         let at = match self.domains.iter().position(|(id, _)| *id == gone.domain) {
             Some(at) => at,
@@ -179,7 +173,6 @@ impl BulkLoader {
 
     /// Makes the indexes, writes the base and brings the file to disk. Then it may be opened or switched to.
     pub fn finish(mut self) -> Result<Loaded, LoadError> {
-        self.close_slot()?;
         for at in 0..self.heads.len() {
             let (id, head) = self.heads[at];
             let at = match self.domains.iter().position(|(known, _)| *known == id) {
@@ -188,11 +181,16 @@ impl BulkLoader {
             };
             self.domains[at].1.head = head;
         }
+        let facts = self.facts.finish();
         self.conn.execute_batch(RECORD_INDEXES)?;
-        let sums = self.hasher.finish();
+        let facts = facts.join().expect("gathering cannot panic: parcels are cut where they were joined")?;
+        load_names(&self.conn, &facts)?;
         let mut loaded = Loaded { records: self.records, domains: Vec::new() };
         for (at, (id, mut state)) in self.domains.into_iter().enumerate() {
-            state.lanes = sums.get(at).cloned().unwrap_or_default();
+            state.lanes = facts.sums.get(at).cloned().unwrap_or_default();
+            for slot in &mut state.slots {
+                slot.weight = facts.slots.iter().find(|f| f.slot == slot.slot).map_or(0, |f| f.weight);
+            }
             store_domain(&self.conn, id, &state)?;
             store_base_domain(&self.conn, state.no, &state.head, &state.lanes)?;
             let count = |s: &SlotState| (s.kind, Count { records: s.records, weight: s.weight });
@@ -220,7 +218,6 @@ impl BulkLoader {
     }
 
     fn open_slot(&mut self, domain: DomainId, kind: Kind) -> Result<(), LoadError> {
-        self.close_slot()?;
         if self.domains.last().is_none_or(|(id, _)| *id != domain) {
             self.open_domain(domain);
         }
@@ -238,125 +235,15 @@ impl BulkLoader {
             .execute(params![slot, state.no, kind as u8])?;
         Ok(slot)
     }
-
-    /// Writes the names of the slot that is complete, sorted: they go to the end of their table.
-    fn close_slot(&mut self) -> Result<(), LoadError> {
-        let names = std::mem::take(&mut self.names);
-        if names.spans.is_empty() {
-            return Ok(());
-        }
-        let (no, kind) = (self.slot().slot, self.slot().kind);
-        let mut insert = self.conn.prepare_cached("INSERT INTO name (slot, name, rid) VALUES (?1, ?2, ?3)")?;
-        let mut before = None;
-        for (name, n) in names.sorted() {
-            if before == Some(name) {
-                return Err(LoadError::NameTaken { kind, name: name.to_owned() });
-            }
-            before = Some(name);
-            insert.execute(params![no, name, (no << 32) | n as i64])?;
-        }
-        Ok(())
-    }
 }
 
-/// The names of one slot, in little memory.
-#[derive(Default)]
-struct Names {
-    text: String,
-    /// Start and length in `text`, and the low half of the row id.
-    spans: Vec<(usize, u32, u32)>,
-}
-
-impl Names {
-    fn add(&mut self, facts: &RecordFacts, n: u64) {
-        for name in names_of(facts) {
-            self.spans.push((self.text.len(), name.len() as u32, n as u32));
-            self.text.push_str(name);
+/// Writes the names of all slots, sorted: they go to the end of their table.
+fn load_names(conn: &Connection, facts: &Facts) -> Result<(), LoadError> {
+    let mut insert = conn.prepare("INSERT INTO name (slot, name, rid) VALUES (?1, ?2, ?3)")?;
+    for slot in &facts.slots {
+        for (name, n) in slot.names.iter() {
+            insert.execute(params![slot.slot, name, rid(slot.slot, u64::from(n))])?;
         }
     }
-
-    fn sorted(&self) -> impl Iterator<Item = (&str, u32)> {
-        let text = |span: &(usize, u32, u32)| &self.text[span.0..span.0 + span.1 as usize];
-        let mut spans = self.spans.clone();
-        spans.sort_unstable_by(|a, b| text(a).cmp(text(b)));
-        spans.into_iter().map(move |span| (text(&span), span.2))
-    }
-}
-
-/// Sums up the domains' digests on a thread of its own, beside the inserts.
-struct Hasher {
-    parcels: Option<SyncSender<Parcel>>,
-    thread: Option<JoinHandle<Vec<LtHash>>>,
-    parcel: Parcel,
-}
-
-#[derive(Default)]
-struct Parcel {
-    bytes: Vec<u8>,
-    records: Vec<Parceled>,
-}
-
-struct Parceled {
-    domain: usize,
-    kind: Kind,
-    id: Id,
-    revision: u64,
-    header: usize,
-    body: usize,
-}
-
-impl Hasher {
-    fn start() -> Result<Hasher, LoadError> {
-        let (parcels, incoming) = sync_channel::<Parcel>(4);
-        let sum = move || {
-            let mut sums: Vec<LtHash> = Vec::new();
-            for parcel in incoming {
-                let mut rest = &parcel.bytes[..];
-                for r in &parcel.records {
-                    let (header, after) = rest.split_at(r.header);
-                    let (body, after) = after.split_at(r.body);
-                    rest = after;
-                    if sums.len() <= r.domain {
-                        sums.resize_with(r.domain + 1, LtHash::default);
-                    }
-                    sums[r.domain].add(&LtElement::new(r.kind, r.id, r.revision, header, body));
-                }
-            }
-            sums
-        };
-        let thread = std::thread::Builder::new()
-            .name("store-load-digest".into())
-            .spawn(sum)
-            .map_err(|e| Fault::Database(format!("no thread could be started: {e}")))?;
-        Ok(Hasher { parcels: Some(parcels), thread: Some(thread), parcel: Parcel::default() })
-    }
-
-    fn add(&mut self, domain: usize, record: &RecordView<'_>) {
-        if record.kind.shipping() == Shipping::Never {
-            return;
-        }
-        let (header, body) = (record.header.len(), record.body.len());
-        self.parcel.bytes.extend_from_slice(record.header);
-        self.parcel.bytes.extend_from_slice(record.body);
-        let RecordView { kind, id, revision, .. } = *record;
-        self.parcel.records.push(Parceled { domain, kind, id, revision, header, body });
-        if self.parcel.bytes.len() > PARCEL {
-            self.send();
-        }
-    }
-
-    fn send(&mut self) {
-        let next = Parcel { bytes: Vec::with_capacity(PARCEL + PARCEL / 8), records: Vec::with_capacity(1024) };
-        let parcel = std::mem::replace(&mut self.parcel, next);
-        if let Some(parcels) = &self.parcels {
-            parcels.send(parcel).expect("the digest thread ends only after the last parcel");
-        }
-    }
-
-    fn finish(&mut self) -> Vec<LtHash> {
-        self.send();
-        self.parcels = None;
-        let thread = self.thread.take().expect("finish is called once, by the loader's own");
-        thread.join().expect("summing up cannot panic: parcels are cut where they were joined")
-    }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use crate::error::Fault;
 use crate::options::{DomainHead, Head};
 use crate::pool::Reader;
 use crate::read::view_of;
+use crate::schema::slot_of;
 use crate::stage::{facts_of, names_of};
 use crate::state::{DomainState, load_base, load_domains};
 use crate::store::Store;
@@ -51,7 +52,11 @@ impl Store {
         reader.consistent(|| {
             let mut check = Check { conn: &reader, report: CheckReport::default(), last: HashMap::new() };
             check.database()?;
-            check.all()?;
+            // Rows that cannot even be read end the check: what they should have said is not known.
+            match check.all() {
+                Err(Fault::Damaged(what)) => check.found(Finding::Database(what)),
+                other => other?,
+            }
             Ok(check.report)
         })
     }
@@ -177,7 +182,13 @@ impl Check<'_> {
             self.entry(row.seq, "was altered, or an entry before it: its hash is not the one in the chain");
         }
         for (idx, change) in row.changes.iter().enumerate() {
-            let content = content_at(conn, around.domain, row.seq, idx, change)?;
+            let content = match content_at(conn, around.domain, row.seq, idx, change) {
+                Err(Fault::Damaged(problem)) => {
+                    self.found(Finding::Record { kind: change.kind, id: change.id, problem });
+                    ChangeContent::Withheld
+                }
+                content => content?,
+            };
             let put = match &content {
                 ChangeContent::Put { header, body } => Some((&**header, &**body)),
                 ChangeContent::Delete | ChangeContent::Withheld => None,
@@ -254,7 +265,7 @@ impl Check<'_> {
                 sum.add(&LtElement::new(kind, id, view.revision, view.header, view.body));
             }
             let (idx, rid): (i64, i64) = (row.get(6)?, row.get(7)?);
-            if (row.get::<_, u8>(8)?, rid >> 32) != (kind as u8, slot) {
+            if (row.get::<_, u8>(8)?, slot_of(rid)) != (kind as u8, slot) {
                 self.found(problem("it is kept in the wrong place"));
             }
             match self.last.remove(&(kind, id)) {

@@ -68,7 +68,8 @@ fn wait(shared: &Shared) -> WalSignal {
 fn copy(shared: &Shared, conn: &Connection) -> Result<(), Fault> {
     checkpoint(conn, "PASSIVE")?;
     if shared.wal_bytes() > WAL_TOO_LONG {
-        // The bulk has been copied; the writer waits for the few frames that came since.
+        // Once more for what came while the bulk was copied; then the writer waits for the few frames since.
+        checkpoint(conn, "PASSIVE")?;
         let _gate = lock(&shared.gate);
         checkpoint(conn, "PASSIVE")?;
     }

@@ -23,7 +23,10 @@ pub enum Fault {
 
 impl From<rusqlite::Error> for Fault {
     fn from(e: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode as C;
+        use rusqlite::{Error as E, ErrorCode as C};
+        if let E::InvalidColumnType(..) | E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..) = e {
+            return Fault::Damaged(e.to_string());
+        }
         match e.sqlite_error_code() {
             Some(C::DiskFull | C::SystemIoFailure | C::ReadOnly) => Fault::Full(e.to_string()),
             Some(C::DatabaseCorrupt | C::NotADatabase) => Fault::Damaged(e.to_string()),

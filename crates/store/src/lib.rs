@@ -5,6 +5,7 @@
 mod admit;
 mod batch;
 mod bulk;
+mod bulk_facts;
 mod check;
 mod checkpoint;
 mod entries;

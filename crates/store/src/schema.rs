@@ -12,7 +12,7 @@ pub(crate) const SCHEMA: i64 = 1;
 pub(crate) const APPLICATION: i64 = 0x4b79_4172;
 pub(crate) const PRODUCT: &str = env!("CARGO_PKG_VERSION");
 
-/// A slot is one (domain, kind). A record's row id is `slot << 32 | n` with n counting up, so that the rows of a slot
+/// A slot is one (domain, kind). A record's row id is `rid(slot, n)` with n counting up, so that the rows of a slot
 /// lie together in the file and are in id order as long as ids are time-ordered: scans are sequential.
 ///
 /// The content of a change stands once: in `record` while it is current, in `history` after. `history.until` is the
@@ -70,6 +70,16 @@ CREATE TABLE tombstone (
 ) WITHOUT ROWID;
 CREATE INDEX tombstone_seq ON tombstone (seq);
 ";
+
+/// The row id of the n-th record that a slot ever had: room for 2^40 of them in each of 2^23 slots.
+pub(crate) fn rid(slot: i64, n: u64) -> i64 {
+    (slot << 40) | n as i64
+}
+
+/// The slot of a row id.
+pub(crate) fn slot_of(rid: i64) -> i64 {
+    rid >> 40
+}
 
 /// Made after a bulk load, from sorted rows.
 pub(crate) const RECORD_INDEXES: &str = "

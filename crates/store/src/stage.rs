@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::entry_row::insert_entry;
 use crate::error::Fault;
 use crate::options::{DomainHead, Head};
+use crate::schema::rid;
 use crate::state::{DomainState, SlotState, State, store_domain};
 
 /// What stands under (kind, id).
@@ -182,14 +183,14 @@ impl<'a> Stage<'a> {
 
     fn project_change(&mut self, entry: &Entry, idx: i64, change: &Change, plan: Planned) -> Result<(), Fault> {
         let (kind, id) = (change.kind, change.id);
-        let place = Place { seq: entry.seq, time: entry.time };
+        let (place, purge) = (Place { seq: entry.seq, time: entry.time }, plan.purge);
         match (&change.content, plan.before) {
             (ChangeContent::Put { header, body }, before) => {
                 let facts = plan.facts.ok_or_else(|| Fault::Damaged("a put without its header's facts".into()))?;
                 self.count_element(entry.domain, change, header, body);
                 match before {
                     Standing::Live(live) => {
-                        self.supersede(entry.domain, kind, id, &live, place.seq, plan.purge)?;
+                        self.supersede(entry.domain, kind, id, &live, place.seq, purge)?;
                         self.conn
                             .prepare_cached(
                                 "UPDATE record SET revision = ?2, seq = ?3, idx = ?4, time = ?5, header = ?6, body = ?7
@@ -205,7 +206,7 @@ impl<'a> Stage<'a> {
                     }
                     gone => {
                         let slot = self.slot_mut(entry.domain, kind)?;
-                        let (no, rid) = (slot.slot, (slot.slot << 32) | slot.next as i64);
+                        let (no, rid) = (slot.slot, rid(slot.slot, slot.next));
                         slot.next += 1;
                         slot.records += 1;
                         slot.weight += facts.weight;
@@ -237,7 +238,7 @@ impl<'a> Stage<'a> {
             }
             (ChangeContent::Delete, Standing::Live(live)) => {
                 let old = facts_of(&live.header)?;
-                self.supersede(entry.domain, kind, id, &live, place.seq, plan.purge)?;
+                self.supersede(entry.domain, kind, id, &live, place.seq, purge)?;
                 self.conn.prepare_cached("DELETE FROM record WHERE rid = ?1")?.execute([live.rid])?;
                 self.rename(live.slot, live.rid, Some(&old), None)?;
                 let slot = self.slot_mut(entry.domain, kind)?;
@@ -265,6 +266,9 @@ impl<'a> Stage<'a> {
             (ChangeContent::Withheld, _) => {
                 return Err(Fault::Damaged(format!("the content of {kind} {id} is missing from the log")));
             }
+        }
+        if purge {
+            self.purge(kind, id)?;
         }
         Ok(())
     }
@@ -310,10 +314,14 @@ impl<'a> Stage<'a> {
                 kept.map(|(_, body)| body),
                 purge.then(|| stub_of(&element)),
             ])?;
-        if purge {
-            purge_history(self.conn, live.slot, id)?;
-        }
         Ok(())
+    }
+
+    /// Forgets what a record was, in every domain where it ever stood.
+    fn purge(&self, kind: Kind, id: Id) -> Result<(), Fault> {
+        let new = self.new.owners.iter().map(|(slot, owner)| (slot, owner));
+        let slots = self.state.owners.iter().chain(new).filter(|(_, (_, of))| *of == kind);
+        slots.map(|(slot, _)| *slot).try_for_each(|slot| purge_history(self.conn, slot, id))
     }
 
     /// Moves a record's names. Another record of the same batch may have the name already, or may still have it.

@@ -41,7 +41,7 @@ pub(crate) struct SlotState {
     pub records: u64,
     #[n(3)]
     pub weight: u64,
-    /// The low half of the next row id.
+    /// The `n` of the next row id; never given twice.
     #[n(4)]
     pub next: u64,
 }

@@ -33,5 +33,8 @@ pub fn switch(new: &Path, path: &Path, kept: &Path) -> Result<(), OpenError> {
         }
         std::fs::hard_link(path, kept).map_err(io)?;
     }
-    publish_file(new, path).map_err(io)
+    publish_file(new, path).map_err(io)?;
+    // Nothing is under this name any more for the lock to keep.
+    let left = beside(new, "-lock");
+    if left.exists() { std::fs::remove_file(left).map_err(io) } else { Ok(()) }
 }

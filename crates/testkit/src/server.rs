@@ -9,7 +9,7 @@ use std::time::Duration;
 use keyark_model::Time;
 use keyark_model::access::Role;
 use keyark_server::http::serve::Server;
-use keyark_server::{App, Folder, Settings, boot};
+use keyark_server::{App, Folder, Settings, boot, housekeeping};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -68,6 +68,7 @@ impl Running {
         }
         let turned = clock.clone();
         let folder = Folder::at(&settings.data);
+        housekeeping::tidy(&booted.core, &folder, now).expect("a start tidies up");
         let app = Arc::new(App::new(booted.core, folder, settings.clone(), Arc::new(move || turned.now())));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
@@ -229,6 +230,12 @@ impl TestServer {
     pub fn advance_days(&self, days: i64) {
         self.advance(days * 86_400);
         self.admin.renew();
+    }
+
+    /// Does now what the server does by itself every minute.
+    pub fn tick(&self) {
+        let core = self.app().core().expect("no restore is running");
+        housekeeping::expire(&core, self.now()).expect("housekeeping succeeds");
     }
 
     /// Somebody without a token.

@@ -62,5 +62,9 @@ fn compare(scope: &str, printed: &str, expected: &[Value]) -> Outcome<usize> {
     let root = "00000000-0000-0000-0000-000000000000";
     // The golden domain archive is of the one domain besides root; the system's holds all.
     let wanted = expected.iter().filter(|e| scope == "system" || e["domain"] != root).count();
-    if count == wanted { Ok(count) } else { Err(format!("{scope}: {count} records were opened, {wanted} are expected")) }
+    if count == wanted {
+        Ok(count)
+    } else {
+        Err(format!("{scope}: {count} records were opened, {wanted} are expected"))
+    }
 }

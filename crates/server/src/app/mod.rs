@@ -6,7 +6,14 @@ pub mod error;
 pub mod records;
 
 pub mod auth;
+pub mod backupkeys;
+pub mod backups;
 pub mod crypto;
+pub mod jobs;
+pub mod policies;
+pub mod policy_sets;
+pub mod secrets;
+pub mod system;
 pub mod domains;
 pub mod groups;
 pub mod keys;
@@ -38,6 +45,7 @@ pub struct App {
     pub clock: Clock,
     pub(crate) principals: PrincipalCache,
     pub(crate) lockout: Lockout,
+    pub(crate) running: jobs::Running,
     /// How many Argon2 computations may run at once.
     argon_slots: tokio::sync::Semaphore,
 }
@@ -89,6 +97,7 @@ impl App {
             clock,
             principals: PrincipalCache::default(),
             lockout: Lockout::default(),
+            running: jobs::Running::default(),
             argon_slots: tokio::sync::Semaphore::new(2),
         }
     }

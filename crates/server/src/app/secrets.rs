@@ -24,7 +24,8 @@ use super::keys::{APPLICATION, DEV_ACCOUNT};
 use super::records::Stored;
 use super::{App, Handle, Reply};
 use material::{DataType, Encoding, value_decode, value_encode};
-use record::{SecretBody, SecretHeader, SecretState, SecretVersion};
+pub use record::SecretHeader;
+use record::{SecretBody, SecretState, SecretVersion};
 
 pub use ending::secrets_expire;
 
@@ -193,9 +194,12 @@ impl Handle<SecretCreate> for App {
             && let Some(record) = ctx.core.store.find(domain, Kind::Secret, &r.name)?
         {
             let stored = ctx.core.read_header::<SecretHeader>(record)?;
-            let mut reply = Reply::json(ctx.secret_shown(&stored, None)?).at(stored.revision());
-            reply.status = Some(200);
-            return Ok(reply);
+            // One whose window has ended is shown to nobody, although its name is taken until it is swept.
+            if !stored.header.gone(ctx.now) {
+                let mut reply = Reply::json(ctx.secret_shown(&stored, None)?).at(stored.revision());
+                reply.status = Some(200);
+                return Ok(reply);
+            }
         }
         if r.include_material && r.unexportable {
             return Err(unexportable());

@@ -3,4 +3,6 @@
 mod auth;
 mod domains;
 mod http;
+mod keys;
+mod states;
 mod users;

@@ -5,7 +5,7 @@ mod create;
 mod export;
 mod list;
 pub mod material;
-mod states;
+pub mod states;
 
 use keyark_api::ErrorCode;
 use keyark_api::keys::{Key, KeyLink};
@@ -31,8 +31,8 @@ impl Header for KeyHeader {
 }
 
 /// Constants that clients of this API copy around.
-const APPLICATION: &str = "ncryptify:gemalto:admin:apps:kylo";
-const DEV_ACCOUNT: &str = "ncryptify:gemalto:admin:accounts:gemalto";
+pub const APPLICATION: &str = "ncryptify:gemalto:admin:apps:kylo";
+pub const DEV_ACCOUNT: &str = "ncryptify:gemalto:admin:accounts:gemalto";
 
 /// One key by id, name or alias.
 pub fn key_find(core: &Core, domain: DomainId, text: &str, kind: Option<&str>) -> Result<Stored<KeyHeader>> {

@@ -176,28 +176,34 @@ impl SecretBody {
     }
 }
 
-/// The associated data of a value's encryption: a value cannot stand in for another version, secret or domain.
-///
-/// Context, 16 bytes of the domain, 16 of the secret's id, 8 of the version's number.
-pub fn secret_aad(domain: DomainId, secret: Id, version: u64) -> Vec<u8> {
-    [b"keyark/secret/1".as_slice(), domain.as_bytes(), secret.as_bytes(), &version.to_be_bytes()].concat()
+/// The associated data of a value's encryption: context and 8 bytes of the version's number. Which secret and domain it
+/// is of, the seal of the record says: so that a restore can give a secret a new id or domain.
+pub fn secret_aad(version: u64) -> Vec<u8> {
+    [b"keyark/secret/1".as_slice(), &version.to_be_bytes()].concat()
 }
 
 impl Core {
     /// The body of a secret: still encrypted under the customers' keys.
     pub fn secret_body(&self, stored: &Stored<SecretHeader>) -> Result<SecretBody> {
-        SecretBody::decode(self.open_body(stored)?.expose())
+        let mut body = SecretBody::decode(self.open_body(stored)?.expose())?;
+        // The header is sealed against too, and it is what a restore rewrites when a key got a new id.
+        for version in &mut body.versions {
+            if let Some(header) = stored.header.versions.iter().find(|v| v.version == version.version) {
+                version.key = header.key_id;
+            }
+        }
+        Ok(body)
     }
 
     /// Encrypts a value with the newest version of a key, named by id or name.
     pub fn secret_seal(
         &self,
-        (domain, secret, version): (DomainId, Id, u64),
+        (domain, _, version): (DomainId, Id, u64),
         key: &str,
         value: &SecretBytes,
         now: Time,
     ) -> Result<SealedVersion> {
-        let made = self.key_encrypt(domain, key, &secret_aad(domain, secret, version), value.expose(), now)?;
+        let made = self.key_encrypt(domain, key, &secret_aad(version), value.expose(), now)?;
         Ok(SealedVersion {
             version,
             key: made.key,
@@ -208,8 +214,8 @@ impl Core {
     }
 
     /// A value in clear.
-    pub fn secret_open(&self, domain: DomainId, secret: Id, sealed: &SealedVersion, now: Time) -> Result<SecretBytes> {
-        let aad = secret_aad(domain, secret, sealed.version);
+    pub fn secret_open(&self, domain: DomainId, _: Id, sealed: &SealedVersion, now: Time) -> Result<SecretBytes> {
+        let aad = secret_aad(sealed.version);
         self.key_decrypt(domain, sealed.key, sealed.key_version, &aad, &sealed.nonce, &sealed.ciphertext, now)
     }
 }

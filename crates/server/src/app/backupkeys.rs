@@ -1,0 +1,360 @@
+//! Backup keys. Their records stand in root, whatever their scope, so that a deleted domain's archives can be opened.
+
+use keyark_api::backupkeys::{
+    BackupKey, BackupKeyCheck, BackupKeyChecked, BackupKeyCreate, BackupKeyDefault, BackupKeyDelete, BackupKeyDownload,
+    BackupKeyFacts, BackupKeyFile, BackupKeyGet, BackupKeyInspect, BackupKeyList, BackupKeyUpload,
+};
+use keyark_api::endpoint::NoBody;
+use keyark_api::{ErrorCode, Page, PageQuery};
+use keyark_archive::keyfile::{self, KeyFileError, KeyFileInfo};
+use keyark_archive::{Anchor, Scope, passphrase};
+use keyark_crypto::jwe::JweError;
+use keyark_crypto::{Key256, kdf, random};
+use keyark_model::access::Right;
+use keyark_model::system::{BackupHeader, BackupKeyHeader, Proof};
+use keyark_model::{Digest, DomainId, Id, Time};
+use keyark_store::Write;
+
+use super::core::Core;
+use super::ctx::{Ctx, account_of, confirmed};
+use super::error::{AppError, Result};
+use super::records::Stored;
+use super::{App, Handle, Reply};
+
+/// Days after which a proof that a key is kept elsewhere is overdue (rules E4).
+const PROOF_DAYS: i64 = 180;
+
+/// Reads a scope word: whose keys and backups it means for this caller.
+pub fn scope_of(ctx: &Ctx, scope: Option<&str>) -> Result<Option<DomainId>> {
+    match scope {
+        None | Some("system") => Ok(None),
+        Some("domain") => Ok(Some(ctx.domain()?)),
+        Some(_) => Err(AppError::invalid("scope is system or domain")),
+    }
+}
+
+/// The right that a scope needs to back up, or to restore.
+pub fn right_of(scope: Option<DomainId>, restore: bool) -> Right {
+    match (scope.is_some(), restore) {
+        (false, false) => Right::SystemBackup,
+        (false, true) => Right::SystemRestore,
+        (true, false) => Right::DomainBackup,
+        (true, true) => Right::DomainRestore,
+    }
+}
+
+/// HKDF of a backup key.
+fn fingerprint_of(key: &Key256) -> Digest {
+    Digest(*kdf::hkdf::<32>(key.expose(), &[b"keyark/fp"]).expose())
+}
+
+impl Core {
+    /// Fingerprint of the key that signs now.
+    pub fn signer_fingerprint(&self) -> String {
+        self.signer.public().fingerprint()
+    }
+
+    /// Whether a copy of a backup key is known to be kept elsewhere.
+    pub fn escrowed(&self, header: &BackupKeyHeader, now: Time) -> bool {
+        header.proven.as_ref().is_some_and(|p| {
+            p.anchor == self.signer_fingerprint() && now < p.at.plus_seconds(PROOF_DAYS * 86_400)
+        })
+    }
+
+    /// The default backup key of a scope.
+    pub fn backup_key_default(&self, scope: Option<DomainId>) -> Result<Option<Stored<BackupKeyHeader>>> {
+        let all = self.load_all::<BackupKeyHeader>(DomainId::ROOT)?;
+        Ok(all.into_iter().find(|k| k.header.domain == scope && k.header.default))
+    }
+
+    /// A backup key's 32 bytes.
+    pub fn backup_key_material(&self, stored: &Stored<BackupKeyHeader>) -> Result<Key256> {
+        let body = self.open_body(stored)?;
+        Key256::from_slice(body.expose()).ok_or_else(|| AppError::internal("a backup key without its 32 bytes"))
+    }
+
+    /// What serve, status and every backup say while nobody outside this machine can open the backups.
+    pub fn escrow_warning(&self, scope: Option<DomainId>, now: Time) -> Result<Option<String>> {
+        let what = if scope.is_some() { "domain" } else { "system" };
+        Ok(match self.backup_key_default(scope)? {
+            None => Some(format!("no_backup_key: there is no default {what} backup key; create one")),
+            Some(key) if !self.escrowed(&key.header, now) => Some(format!(
+                "backup_key_not_escrowed: nobody outside this machine can open {what} backups; download backup key {} and check the file",
+                key.id()
+            )),
+            Some(_) => None,
+        })
+    }
+}
+
+fn shown(core: &Core, stored: &Stored<BackupKeyHeader>, now: Time) -> BackupKey {
+    let h = &stored.header;
+    BackupKey {
+        scope: if h.domain.is_some() { "domain" } else { "system" }.into(),
+        account: account_of(h.domain.unwrap_or(DomainId::ROOT)),
+        domain_id: h.domain.map(|d| d.to_string()),
+        version: keyfile::VERSION.to_string(),
+        id: stored.id().to_string(),
+        created_at: h.created_at,
+        is_default: h.default,
+        state: "active".into(),
+        description: h.description.clone(),
+        escrowed: core.escrowed(h, now),
+        checked_at: h.proven.as_ref().map(|p| p.at),
+    }
+}
+
+impl Ctx {
+    /// Whether the caller may see what belongs to a scope: the system's in root, a domain's in that very domain. What a
+    /// deleted domain left behind is root's.
+    pub fn sees_scope(&self, scope: Option<DomainId>) -> Result<bool> {
+        let domain = self.domain()?;
+        Ok(match scope {
+            None => domain == DomainId::ROOT,
+            Some(d) if d == domain => true,
+            Some(d) => {
+                domain == DomainId::ROOT
+                    && self.core.store.get(DomainId::ROOT, keyark_model::Kind::Domain, Id(d.0))?.is_none()
+            }
+        })
+    }
+
+    fn backup_keys(&self) -> Result<Vec<Stored<BackupKeyHeader>>> {
+        let all = self.core.load_all::<BackupKeyHeader>(DomainId::ROOT)?;
+        let mut seen = Vec::new();
+        for key in all {
+            if self.sees_scope(key.header.domain)? {
+                seen.push(key);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// A backup key that the caller may see.
+    pub fn backup_key_load(&self, id: &str) -> Result<Stored<BackupKeyHeader>> {
+        let missing = || AppError::not_found(format_args!("the backup key {id:?}"));
+        let stored = self.core.load::<BackupKeyHeader>(DomainId::ROOT, id.parse().map_err(|_| missing())?)?;
+        if self.sees_scope(stored.header.domain)? { Ok(stored) } else { Err(missing()) }
+    }
+
+    /// The writes that take the default mark from every other key of a scope.
+    fn others_not_default(&self, scope: Option<DomainId>, but: Option<Id>) -> Result<Vec<Write>> {
+        let all = self.core.load_all::<BackupKeyHeader>(DomainId::ROOT)?;
+        all.iter()
+            .filter(|k| k.header.domain == scope && k.header.default && Some(k.id()) != but)
+            .map(|k| self.core.put_header(k, &BackupKeyHeader { default: false, ..k.header.clone() }))
+            .collect()
+    }
+
+    async fn backup_key_add(&self, id: Id, header: BackupKeyHeader, key: &Key256) -> Result<Reply<BackupKey>> {
+        let kind = keyark_model::Kind::BackupKey;
+        let revision = self.core.store.tombstone(kind, id)?.map_or(1, |t| t.revision + 1);
+        let mut writes = vec![self.core.put(DomainId::ROOT, id, revision, &header, key.expose())?];
+        if header.default {
+            writes.extend(self.others_not_default(header.domain, None)?);
+        }
+        self.commit_in(DomainId::ROOT, id.to_string(), vec![], writes).await?;
+        let stored = self.core.load::<BackupKeyHeader>(DomainId::ROOT, id)?;
+        Ok(Reply::json(shown(&self.core, &stored, self.now)).at(revision))
+    }
+}
+
+impl Handle<BackupKeyCreate> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupKeyCreate) -> Result<Reply<BackupKey>> {
+        let scope = scope_of(ctx, r.scope.as_deref())?;
+        ctx.require(right_of(scope, false))?;
+        let key = random::secret::<32>();
+        let header = BackupKeyHeader {
+            domain: scope,
+            description: r.description.unwrap_or_default(),
+            fingerprint: fingerprint_of(&key),
+            default: r.is_default || ctx.core.backup_key_default(scope)?.is_none(),
+            created_at: ctx.now,
+            proven: None,
+        };
+        ctx.backup_key_add(Core::new_id(ctx.now), header, &key).await
+    }
+}
+
+impl Handle<BackupKeyList> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupKeyList) -> Result<Reply<Page<BackupKey>>> {
+        let scope = r.scope.as_deref().map(|s| scope_of(ctx, Some(s))).transpose()?;
+        let mut all = ctx.backup_keys()?;
+        all.retain(|k| {
+            scope.is_none_or(|s| s.is_some() == k.header.domain.is_some())
+                && r.is_default.is_none_or(|d| d == k.header.default)
+        });
+        let all = all.iter().map(|k| shown(&ctx.core, k, ctx.now)).collect();
+        Ok(Reply::json(PageQuery::from_wire(r.skip, r.limit).of(all)))
+    }
+}
+
+impl Handle<BackupKeyGet> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupKeyGet) -> Result<Reply<BackupKey>> {
+        let stored = ctx.backup_key_load(&r.id)?;
+        Ok(Reply::json(shown(&ctx.core, &stored, ctx.now)).at(stored.revision()))
+    }
+}
+
+impl Handle<BackupKeyDefault> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupKeyDefault) -> Result<Reply<BackupKey>> {
+        let stored = ctx.backup_key_load(&r.id)?;
+        ctx.require(right_of(stored.header.domain, false))?;
+        let mut writes = ctx.others_not_default(stored.header.domain, Some(stored.id()))?;
+        if !stored.header.default {
+            let header = BackupKeyHeader { default: true, ..stored.header.clone() };
+            writes.push(ctx.core.put_header(&stored, &header)?);
+        }
+        ctx.commit_in(DomainId::ROOT, r.id, vec![], writes).await?;
+        let stored = ctx.core.load(DomainId::ROOT, stored.id())?;
+        Ok(Reply::json(shown(&ctx.core, &stored, ctx.now)).at(stored.revision()))
+    }
+}
+
+impl Handle<BackupKeyDelete> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupKeyDelete) -> Result<Reply<NoBody>> {
+        let stored = ctx.backup_key_load(&r.id)?;
+        ctx.require(right_of(stored.header.domain, false))?;
+        ctx.check_match(stored.revision())?;
+        let backups = ctx.core.load_all::<BackupHeader>(DomainId::ROOT)?;
+        let needed = backups.iter().filter(|b| b.header.backup_key == stored.id()).count();
+        if needed > 0 && !r.force {
+            return Err(AppError::new(
+                ErrorCode::InUse,
+                format!("{needed} backups known here open only with this key; force with confirm deletes it all the same"),
+            ));
+        }
+        if r.force {
+            let what = format!("deleting this key makes {needed} backups known here unreadable without an exported copy");
+            confirmed(r.confirm.as_deref(), &[&stored.id().to_string()], &what)?;
+        }
+        let write = ctx.core.delete(&stored);
+        ctx.commit_in(DomainId::ROOT, r.id, vec![], vec![write]).await?;
+        Ok(Reply::none())
+    }
+}
+
+impl Handle<BackupKeyDownload> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupKeyDownload) -> Result<Reply<BackupKeyFile>> {
+        let stored = ctx.backup_key_load(&r.id)?;
+        let caller = ctx.caller()?;
+        let (take, give) = (right_of(stored.header.domain, false), right_of(stored.header.domain, true));
+        if !caller.may(take) && !caller.may(give) {
+            ctx.require(take)?;
+        }
+        if r.password.as_ref().is_some_and(|p| p.chars().count() < 8) {
+            return Err(AppError::invalid("the password of a backup key file has at least 8 characters; leave it out for one of 128 bits"));
+        }
+        let made = r.password.is_none().then(passphrase::generate);
+        let password = match (&r.password, &made) {
+            (Some(p), _) => p.clone(),
+            (None, Some(made)) => made.expose().clone(),
+            (None, None) => return Err(AppError::internal("no passphrase")),
+        };
+        let info = KeyFileInfo {
+            version: keyfile::VERSION,
+            keyid: stored.id(),
+            created_at: stored.header.created_at,
+            scope: if stored.header.domain.is_some() { Scope::Domain } else { Scope::System },
+            domain_id: stored.header.domain,
+            hint: r.hint.clone(),
+        };
+        let key = ctx.core.backup_key_material(&stored)?;
+        let anchor: Anchor = ctx.core.anchor.clone();
+        let file = self.argon(move || keyfile::keyfile_export(&info, &key, &anchor, &password)).await?;
+        // An export leaves the system: it stands in the log for ever, although nothing changed.
+        ctx.commit_in(DomainId::ROOT, r.id, vec![], vec![]).await?;
+        Ok(Reply::json(BackupKeyFile {
+            keyid: stored.id().to_string(),
+            version: keyfile::VERSION as u32,
+            created_at: stored.header.created_at,
+            hint: r.hint,
+            file,
+            file_name: format!("keyark-backupkey-{}.jwe", stored.id()),
+            passphrase: made.map(|m| m.expose().clone()),
+        }))
+    }
+}
+
+impl From<KeyFileError> for AppError {
+    fn from(e: KeyFileError) -> Self {
+        let code = match &e {
+            KeyFileError::NotAKeyFile(_) | KeyFileError::Contradicts => ErrorCode::ArchiveDamaged,
+            KeyFileError::NewerVersion(_) => ErrorCode::NewerFormat,
+            KeyFileError::TypingSlip { .. } | KeyFileError::Jwe(JweError::WrongPassword) => ErrorCode::WrongPassword,
+            _ => ErrorCode::InvalidParam,
+        };
+        AppError::new(code, e.to_string())
+    }
+}
+
+impl Handle<BackupKeyUpload> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupKeyUpload) -> Result<Reply<BackupKey>> {
+        let info = keyfile::keyfile_inspect(&r.file)?;
+        // A domain's key becomes the caller's domain's, wherever it was made.
+        let scope = match info.scope {
+            Scope::System => None,
+            Scope::Domain => Some(ctx.domain()?),
+        };
+        ctx.require(right_of(scope, true))?;
+        let opened = self.argon(move || keyfile::keyfile_open(&r.file, &r.password)).await??;
+        let fingerprint = fingerprint_of(&opened.key);
+        if let Ok(known) = ctx.core.load::<BackupKeyHeader>(DomainId::ROOT, info.keyid) {
+            return match known.header.fingerprint == fingerprint && ctx.sees_scope(known.header.domain)? {
+                true => Ok(Reply { status: Some(200), ..Reply::json(shown(&ctx.core, &known, ctx.now)) }),
+                false => Err(AppError::new(ErrorCode::AlreadyExists, "another backup key has this id here")),
+            };
+        }
+        let header = BackupKeyHeader {
+            domain: scope,
+            description: String::new(),
+            fingerprint,
+            default: false,
+            created_at: info.created_at,
+            proven: None,
+        };
+        ctx.backup_key_add(info.keyid, header, &opened.key).await
+    }
+}
+
+impl Handle<BackupKeyInspect> for App {
+    async fn handle(&self, _: &Ctx, r: BackupKeyInspect) -> Result<Reply<BackupKeyFacts>> {
+        let info = keyfile::keyfile_inspect(&r.file)?;
+        Ok(Reply::json(BackupKeyFacts {
+            version: info.version as u32,
+            keyid: info.keyid.to_string(),
+            created_at: info.created_at,
+            scope: if info.scope == Scope::Domain { "domain" } else { "system" }.into(),
+            domain_id: info.domain_id.map(|d| d.to_string()),
+            hint: info.hint,
+        }))
+    }
+}
+
+impl Handle<BackupKeyCheck> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupKeyCheck) -> Result<Reply<BackupKeyChecked>> {
+        let info = keyfile::keyfile_inspect(&r.file)?;
+        let opened = self.argon(move || keyfile::keyfile_open(&r.file, &r.password)).await??;
+        let known = ctx.backup_key_load(&info.keyid.to_string()).ok();
+        let known = known.filter(|k| k.header.fingerprint == fingerprint_of(&opened.key));
+        let mut answer = BackupKeyChecked {
+            keyid: info.keyid.to_string(),
+            opens: true,
+            known: known.is_some(),
+            escrowed: false,
+            checked_at: ctx.now,
+        };
+        if let Some(stored) = known {
+            // The file proves something only if its anchor knows the key that signs now.
+            let pins = opened.anchor.keys.iter().any(|k| k.public_key.0[..] == ctx.core.signer.public().0[..]);
+            if pins {
+                let anchor = ctx.core.signer_fingerprint();
+                let proven = Some(Proof { at: ctx.now, by: ctx.caller()?.actor(), anchor });
+                let header = BackupKeyHeader { proven, ..stored.header.clone() };
+                ctx.commit_header(&stored, &header).await?;
+                answer.escrowed = true;
+            }
+        }
+        Ok(Reply::json(answer))
+    }
+}

@@ -1,0 +1,222 @@
+//! Taking a backup: a job that ends completed only after the archive was read back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use keyark_api::ErrorCode;
+use keyark_api::backups::{Backup, BackupCreate};
+use keyark_backup::{Progress, TakeError, TakeRequest, Taken, take};
+use keyark_crypto::Key256;
+use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
+use keyark_model::{ArchiveId, DomainId, Id};
+
+use super::filters::Selected;
+use crate::app::backupkeys::{right_of, scope_of};
+use crate::app::core::Core;
+use crate::app::ctx::Ctx;
+use crate::app::error::{AppError, Result};
+use crate::app::records::Stored;
+use crate::app::{App, Handle, Reply};
+
+impl From<TakeError> for AppError {
+    fn from(e: TakeError) -> Self {
+        match e {
+            TakeError::Archive(keyark_archive::ArchiveError::Io(e)) | TakeError::Io(e) => e.into(),
+            TakeError::Archive(e) => e.into(),
+            TakeError::Cancelled(e) => AppError::new(ErrorCode::Cancelled, e.to_string()),
+            other => AppError::internal(other),
+        }
+    }
+}
+
+impl App {
+    /// Registers an operation, or refuses with the id of the one in its way, if the caller may see that.
+    pub(super) fn operation_start(&self, ctx: &Ctx, id: Id, scope: Option<DomainId>) -> Result<Arc<Progress>> {
+        self.running.start(id, scope).map_err(|(other, its_scope)| {
+            let what = match ctx.sees_scope(its_scope) {
+                Ok(true) => format!("the operation {other} is running; wait for it (`keyark jobs get --id {other}`)"),
+                _ => "another operation is running; wait for it".into(),
+            };
+            AppError::new(ErrorCode::OperationRunning, what)
+        })
+    }
+}
+
+impl Handle<BackupCreate> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupCreate) -> Result<Reply<Backup>> {
+        let scope = scope_of(ctx, r.scope.as_deref())?;
+        ctx.require(right_of(scope, false))?;
+        if r.tied_to_hsm {
+            return Err(AppError::invalid("tiedToHSM needs an HSM root of trust; this system has a file"));
+        }
+        if scope.is_none() && !r.filters.is_empty() {
+            return Err(AppError::invalid("filters apply to domain scoped backups only"));
+        }
+        let key = match &r.backup_key {
+            Some(id) => ctx.backup_key_load(id)?,
+            None => ctx.core.backup_key_default(scope)?.ok_or_else(|| {
+                let what = if scope.is_some() { "domain" } else { "system" };
+                AppError::new(
+                    ErrorCode::BackupKeyMissing,
+                    format!("there is no default {what} backup key; create one (`keyark backupkeys create --scope {what}`)"),
+                )
+            })?,
+        };
+        if key.header.domain.is_some() != scope.is_some() {
+            return Err(AppError::new(ErrorCode::WrongScope, "the backup key is of the other scope"));
+        }
+        let since = match &r.since {
+            None => None,
+            Some(id) => {
+                let earlier = ctx.backup_load(id)?;
+                if earlier.header.domain != scope || earlier.header.uploaded {
+                    return Err(AppError::invalid("since names a backup of the same scope that was taken here"));
+                }
+                ctx.archive_path(&earlier)?;
+                Some((ArchiveId(earlier.id().0), earlier.header.seq))
+            }
+        };
+        let selected = match (scope, r.filters.is_empty()) {
+            (Some(domain), false) => Some(Selected::of(ctx, domain, &r.filters)?),
+            _ => None,
+        };
+        let (id, job) = (Core::new_id(ctx.now), Core::new_id(ctx.now));
+        let progress = self.operation_start(ctx, job, scope)?;
+        let header = BackupHeader {
+            domain: scope,
+            description: r.description.unwrap_or_default(),
+            created_at: ctx.now,
+            finished_at: None,
+            status: BackupStatus::InProgress,
+            failure: String::new(),
+            backup_key: key.id(),
+            creator: ctx.caller()?.actor(),
+            product_version: env!("CARGO_PKG_VERSION").into(),
+            since: since.map(|(id, _)| Id(id.0)),
+            filters: match r.filters.is_empty() {
+                true => serde_json::Value::Null,
+                false => serde_json::to_value(&r.filters).map_err(AppError::internal)?,
+            },
+            seq: 0,
+            size: 0,
+            checksum: String::new(),
+            counts: BTreeMap::new(),
+            uploaded: false,
+            job,
+        };
+        let job_header = JobHeader {
+            operation: "Backup create".into(),
+            domain: scope,
+            actor: header.creator.clone(),
+            resource: id,
+            started: ctx.now,
+            finished: None,
+            status: BackupStatus::InProgress,
+            failure: String::new(),
+            result: serde_json::Value::Null,
+        };
+        let begun = async {
+            let material = ctx.core.backup_key_material(&key)?;
+            let writes = vec![
+                ctx.core.put(DomainId::ROOT, id, 1, &header, b"")?,
+                ctx.core.put(DomainId::ROOT, job, 1, &job_header, b"")?,
+            ];
+            ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], writes).await?;
+            Ok::<Key256, AppError>(material)
+        };
+        let material = match begun.await {
+            Ok(material) => material,
+            Err(e) => {
+                self.running.end(job);
+                return Err(e);
+            }
+        };
+        let work = Work { app: ctx.app.clone(), core: ctx.core.clone(), id, job, material, selected, since, progress };
+        tokio::task::spawn_blocking(move || work.run());
+        let stored = ctx.core.load::<BackupHeader>(DomainId::ROOT, id)?;
+        Ok(Reply::json(ctx.backup_shown(&stored)?))
+    }
+}
+
+/// A backup under way.
+struct Work {
+    app: Arc<App>,
+    core: Arc<Core>,
+    id: Id,
+    job: Id,
+    material: Key256,
+    selected: Option<Selected>,
+    since: Option<(ArchiveId, u64)>,
+    progress: Arc<Progress>,
+}
+
+impl Work {
+    fn run(self) {
+        let outcome = self.take();
+        if let Err(e) = &outcome {
+            tracing::warn!(backup = %self.id, error = %e, "backup failed");
+        }
+        if let Err(e) = self.end(outcome) {
+            tracing::error!(backup = %self.id, error = %e, "the end of a backup could not be recorded");
+        }
+        self.app.running.end(self.job);
+    }
+
+    fn take(&self) -> Result<Taken> {
+        let stored = self.core.load::<BackupHeader>(DomainId::ROOT, self.id)?;
+        let h = &stored.header;
+        let selected = self.selected.as_ref();
+        let select = selected.map(|s| move |kind, id, _: &[u8]| s.contains(kind, id));
+        let request = TakeRequest {
+            store: &self.core.store,
+            keyring: &self.core.keyring,
+            signer: &self.core.signer,
+            id: ArchiveId(self.id.0),
+            domain: h.domain,
+            backup_key: h.backup_key,
+            backup_key_material: &self.material,
+            creator: h.creator.clone(),
+            description: h.description.clone(),
+            filters: match h.filters.as_array() {
+                None => BTreeMap::new(),
+                Some(all) => all.iter().enumerate().map(|(n, f)| (n.to_string(), f.to_string())).collect(),
+            },
+            select: select.as_ref().map(|s| s as &keyark_backup::take::Selection<'_>),
+            since: self.since,
+            now: h.created_at,
+        };
+        Ok(take(&request, &self.app.folder.archive(self.id), &self.progress)?)
+    }
+
+    fn end(&self, outcome: Result<Taken>) -> Result<()> {
+        let now = self.app.now();
+        let stored: Stored<BackupHeader> = self.core.load(DomainId::ROOT, self.id)?;
+        let mut header = stored.header.clone();
+        header.finished_at = Some(now);
+        let result = match outcome {
+            Ok(taken) => {
+                header.status = BackupStatus::Completed;
+                header.seq = taken.seq;
+                header.size = taken.summary.length;
+                header.checksum = taken.summary.sha256.to_string();
+                let counts = &taken.summary.counts.records;
+                header.counts = counts.iter().map(|(kind, n)| (kind.word().to_owned(), *n)).collect();
+                Ok(serde_json::json!({
+                    "backup": self.id,
+                    "counts": header.counts,
+                    "includedBy": self.selected.as_ref().map(Selected::included_by),
+                }))
+            }
+            Err(e) => {
+                header.status = match e.code {
+                    ErrorCode::Cancelled => BackupStatus::Canceled,
+                    _ => BackupStatus::Failed,
+                };
+                header.failure = e.message.clone();
+                Err(e)
+            }
+        };
+        let write = self.core.put_header(&stored, &header)?;
+        self.core.job_end(self.job, now, result, vec![write])
+    }
+}

@@ -1,0 +1,313 @@
+//! Backups: the catalogue, downloads, uploads, inspection.
+
+mod create;
+mod filters;
+mod restore;
+mod system;
+
+use std::path::{Path, PathBuf};
+
+use keyark_api::backups::{
+    Backup, BackupContents, BackupDelete, BackupDownload, BackupFacts, BackupGet, BackupInspect, BackupItem, BackupList,
+    BackupStatusGet, BackupUpload, OperationStatus,
+};
+use keyark_api::endpoint::{FileBody, NoBody};
+use keyark_api::{ErrorCode, Page, PageQuery};
+use keyark_archive::{Archive, ArchiveError, Scope};
+use keyark_backup::source::{self, SourceError};
+use keyark_crypto::Key256;
+use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus};
+use keyark_model::{DomainId, Id, RecordFacts};
+
+use super::backupkeys::{right_of, scope_of};
+use super::core::Core;
+use super::ctx::{Ctx, account_of, confirmed, wildcard};
+use super::error::{AppError, Result};
+use super::jobs::progress_shown;
+use super::records::Stored;
+use super::{App, Content, Handle, Reply};
+
+pub use system::{anchor_write, made_new};
+
+impl From<ArchiveError> for AppError {
+    fn from(e: ArchiveError) -> Self {
+        let code = match &e {
+            ArchiveError::NotAnArchive => ErrorCode::NotAnArchive,
+            ArchiveError::UnknownSigner { .. } => ErrorCode::UnknownSigner,
+            ArchiveError::NeedsKey { .. } | ArchiveError::MissingFactor { .. } => ErrorCode::BackupKeyMissing,
+            ArchiveError::WrongKey { .. } => ErrorCode::WrongBackupKey,
+            ArchiveError::NewerFormat { .. } => ErrorCode::NewerFormat,
+            ArchiveError::Io(_) | ArchiveError::BadDraft(_) => return AppError::internal(e),
+            _ => ErrorCode::ArchiveDamaged,
+        };
+        AppError::new(code, e.to_string())
+    }
+}
+
+impl From<SourceError> for AppError {
+    fn from(e: SourceError) -> Self {
+        match e {
+            SourceError::Archive(e) => e.into(),
+            SourceError::Io(e) => e.into(),
+            e @ SourceError::Record { .. } => AppError::new(ErrorCode::ArchiveDamaged, e.to_string()),
+        }
+    }
+}
+
+fn shown(app: &App, core: &Core, stored: &Stored<BackupHeader>, now: keyark_model::Time) -> Result<Backup> {
+    let h = &stored.header;
+    let running = app.running.progress(h.job);
+    Ok(Backup {
+        scope: if h.domain.is_some() { "domain" } else { "system" }.into(),
+        account: account_of(h.domain.unwrap_or(DomainId::ROOT)),
+        domain_id: h.domain.map(|d| d.to_string()),
+        version: format!("v{}", keyark_archive::header::FORMAT),
+        id: stored.id().to_string(),
+        created_at: h.created_at,
+        status: match h.status {
+            BackupStatus::InProgress => "In Progress".into(),
+            BackupStatus::Completed => "Completed".into(),
+            BackupStatus::Failed => format!("Failed: {}", h.failure),
+            BackupStatus::Canceled => "Canceled".into(),
+        },
+        tied_to_hsm: false,
+        backup_key: h.backup_key.to_string(),
+        product_version: h.product_version.clone(),
+        description: h.description.clone(),
+        finished_at: h.finished_at,
+        duration_ms: h.finished_at.map(|t| (t.0 - h.created_at.0) / 1000),
+        size: h.size,
+        checksum: h.checksum.clone(),
+        counts: h.counts.clone(),
+        since: h.since.map(|s| s.to_string()),
+        filters: h.filters.clone(),
+        progress: running.as_deref().map(progress_shown),
+        job_id: Some(h.job.to_string()),
+        uploaded: h.uploaded,
+        warnings: core.escrow_warning(h.domain, now)?.into_iter().collect(),
+    })
+}
+
+impl Ctx {
+    /// A backup that the caller may see.
+    fn backup_load(&self, id: &str) -> Result<Stored<BackupHeader>> {
+        let missing = || AppError::not_found(format_args!("the backup {id:?}"));
+        let stored = self.core.load::<BackupHeader>(DomainId::ROOT, id.parse().map_err(|_| missing())?)?;
+        if self.sees_scope(stored.header.domain)? { Ok(stored) } else { Err(missing()) }
+    }
+
+    fn archive_path(&self, backup: &Stored<BackupHeader>) -> Result<PathBuf> {
+        match backup.header.status {
+            BackupStatus::Completed => Ok(self.app.folder.archive(backup.id())),
+            _ => Err(AppError::conflict("this backup is not completed; take another one")),
+        }
+    }
+
+    fn backup_shown(&self, stored: &Stored<BackupHeader>) -> Result<Backup> {
+        shown(&self.app, &self.core, stored, self.now)
+    }
+
+    /// The backup key that an archive needs, if it is here.
+    fn opening_key(&self, backup: &BackupHeader) -> Result<Key256> {
+        let missing = || {
+            AppError::new(
+                ErrorCode::BackupKeyMissing,
+                format!("the backup key {} is not here; upload its file first (`keyark backupkeys upload`)", backup.backup_key),
+            )
+        };
+        let stored = self.core.load::<BackupKeyHeader>(DomainId::ROOT, backup.backup_key).map_err(|_| missing())?;
+        if !self.sees_scope(stored.header.domain)? && stored.header.domain.is_some() {
+            return Err(missing());
+        }
+        self.core.backup_key_material(&stored)
+    }
+}
+
+impl Handle<BackupList> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupList) -> Result<Reply<Page<Backup>>> {
+        let scope = r.scope.as_deref().map(|s| scope_of(ctx, Some(s))).transpose()?;
+        let mut all = Vec::new();
+        for backup in ctx.core.load_all::<BackupHeader>(DomainId::ROOT)? {
+            let fits = scope.is_none_or(|s| s.is_some() == backup.header.domain.is_some());
+            if fits && ctx.sees_scope(backup.header.domain)? {
+                all.push(ctx.backup_shown(&backup)?);
+            }
+        }
+        all.retain(|b| r.status.as_ref().is_none_or(|s| b.status.starts_with(s.as_str())));
+        Ok(Reply::json(PageQuery::from_wire(r.skip, r.limit).of(all)))
+    }
+}
+
+impl Handle<BackupGet> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupGet) -> Result<Reply<Backup>> {
+        let stored = ctx.backup_load(&r.id)?;
+        Ok(Reply::json(ctx.backup_shown(&stored)?).at(stored.revision()))
+    }
+}
+
+impl Handle<BackupDelete> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupDelete) -> Result<Reply<NoBody>> {
+        let stored = ctx.backup_load(&r.id)?;
+        ctx.require(right_of(stored.header.domain, false))?;
+        ctx.check_match(stored.revision())?;
+        if stored.header.status == BackupStatus::InProgress {
+            return Err(AppError::conflict("this backup is running; cancel its job first"));
+        }
+        let all = ctx.core.load_all::<BackupHeader>(DomainId::ROOT)?;
+        if all.iter().any(|b| b.header.since == Some(stored.id())) {
+            let what = "later backups continue this one and cannot be restored without it";
+            confirmed(r.confirm.as_deref(), &[&stored.id().to_string()], what)?;
+        }
+        let write = ctx.core.delete(&stored);
+        ctx.commit_in(DomainId::ROOT, r.id, vec![], vec![write]).await?;
+        // The catalogue first: a file without its line is swept at the next start, never the other way round.
+        let _ = std::fs::remove_file(self.folder.archive(stored.id()));
+        Ok(Reply::none())
+    }
+}
+
+impl Handle<BackupStatusGet> for App {
+    async fn handle(&self, ctx: &Ctx, _: BackupStatusGet) -> Result<Reply<OperationStatus>> {
+        let domain = ctx.domain()?;
+        let Some(job) = ctx.job_latest()? else {
+            let status = OperationStatus {
+                scope: if domain == DomainId::ROOT { "system" } else { "domain" }.into(),
+                account: account_of(domain),
+                status: "None".into(),
+                ..OperationStatus::default()
+            };
+            return Ok(Reply::json(status));
+        };
+        let h = &job.header;
+        Ok(Reply::json(OperationStatus {
+            scope: if h.domain.is_some() { "domain" } else { "system" }.into(),
+            account: account_of(h.domain.unwrap_or(DomainId::ROOT)),
+            domain_id: h.domain.map(|d| d.to_string()),
+            operation: h.operation.clone(),
+            id: job.id().to_string(),
+            backup_id: h.resource.to_string(),
+            started: Some(h.started),
+            finished: h.finished,
+            status: match h.status {
+                BackupStatus::InProgress => "In Progress".into(),
+                BackupStatus::Completed => "Completed".into(),
+                BackupStatus::Failed => format!("Failed: {}", h.failure),
+                BackupStatus::Canceled => "Canceled".into(),
+            },
+            progress: self.running.progress(job.id()).as_deref().map(progress_shown),
+            tied_to_hsm: false,
+        }))
+    }
+}
+
+impl Handle<BackupDownload> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupDownload) -> Result<Reply<FileBody>> {
+        let stored = ctx.backup_load(&r.id)?;
+        ctx.require(right_of(stored.header.domain, false))?;
+        let path = ctx.archive_path(&stored)?;
+        ctx.commit_in(DomainId::ROOT, r.id, vec![], vec![]).await?;
+        let name = format!("keyark-backup-{}.keyark", stored.id());
+        let content = Content::File { path, name, etag: stored.header.checksum.clone() };
+        Ok(Reply { content, revision: None, status: None })
+    }
+}
+
+/// The file of an upload request.
+fn uploaded(ctx: &Ctx) -> Result<&Path> {
+    ctx.request.file.as_deref().ok_or_else(|| AppError::new(ErrorCode::BadRequest, "the body is the archive itself"))
+}
+
+impl Handle<BackupInspect> for App {
+    async fn handle(&self, ctx: &Ctx, _: BackupInspect) -> Result<Reply<BackupFacts>> {
+        let archive = Archive::open(std::fs::File::open(uploaded(ctx)?)?)?;
+        let facts = serde_json::to_value(archive.inspect(Some(&ctx.core.anchor))).map_err(AppError::internal)?;
+        Ok(Reply::json(BackupFacts(facts)))
+    }
+}
+
+impl Handle<BackupUpload> for App {
+    async fn handle(&self, ctx: &Ctx, _: BackupUpload) -> Result<Reply<Backup>> {
+        let path = uploaded(ctx)?.to_owned();
+        let archive = Archive::open(std::fs::File::open(&path)?)?;
+        let header = archive.header().clone();
+        let scope = match header.scope {
+            Scope::System => None,
+            Scope::Domain => Some(ctx.domain()?),
+        };
+        ctx.require(right_of(scope, true))?;
+        // Who signed it is asked at the restore; that it is whole is asked now.
+        if let keyark_archive::Verdict::Bad { why } = archive.verify(&ctx.core.anchor)? {
+            return Err(AppError::new(ErrorCode::ArchiveDamaged, format!("the archive is damaged: {why}; upload it again")));
+        }
+        let facts = archive.inspect(None);
+        let id = Id(header.id.0);
+        if ctx.core.store.get(DomainId::ROOT, keyark_model::Kind::Backup, id)?.is_some() {
+            return Err(AppError::new(ErrorCode::AlreadyExists, format!("the backup {id} is here already")));
+        }
+        let digest = {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || keyark_backup::restore_system::file_digest(&path))
+                .await
+                .map_err(AppError::internal)??
+        };
+        let backup = BackupHeader {
+            domain: scope,
+            description: facts.description.clone(),
+            created_at: header.created_at,
+            finished_at: Some(ctx.now),
+            status: BackupStatus::Completed,
+            failure: String::new(),
+            backup_key: facts.backup_key_id.parse().map_err(|_| AppError::invalid("the archive names no backup key"))?,
+            creator: header.creator.clone(),
+            product_version: header.product_version.clone(),
+            since: header.base.map(|b| Id(b.id.0)),
+            filters: serde_json::Value::Null,
+            seq: header.positions.last.0,
+            size: archive.length(),
+            checksum: digest.to_string(),
+            counts: facts.counts.unwrap_or_default().into_iter().map(|(k, n)| (k, n.0)).collect(),
+            uploaded: true,
+            job: Core::new_id(ctx.now),
+        };
+        let kept = self.folder.archive(id);
+        std::fs::rename(&path, &kept)?;
+        let revision = ctx.core.store.tombstone(keyark_model::Kind::Backup, id)?.map_or(1, |t| t.revision + 1);
+        let write = ctx.core.put(DomainId::ROOT, id, revision, &backup, b"")?;
+        if let Err(e) = ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], vec![write]).await {
+            let _ = std::fs::remove_file(&kept);
+            return Err(e);
+        }
+        let stored = ctx.core.load(DomainId::ROOT, id)?;
+        Ok(Reply::json(ctx.backup_shown(&stored)?).at(revision))
+    }
+}
+
+impl Handle<BackupContents> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupContents) -> Result<Reply<Page<BackupItem>>> {
+        let stored = ctx.backup_load(&r.id)?;
+        let (path, key) = (ctx.archive_path(&stored)?, ctx.opening_key(&stored.header)?);
+        let archive = Archive::open(std::fs::File::open(path)?)?;
+        let opened = source::unlock(&archive, stored.header.backup_key, &key)?;
+        let page = PageQuery::from_wire(r.skip, r.limit);
+        let (mut total, mut resources) = (0, Vec::new());
+        opened.unlocked.each_record::<ArchiveError>(|record| {
+            let name = RecordFacts::of_header(record.header).ok().and_then(|f| f.name);
+            let fits = r.kind.as_ref().is_none_or(|k| k == record.kind.word())
+                && r.name.as_ref().is_none_or(|p| name.as_ref().is_some_and(|n| wildcard(p, n)));
+            if fits {
+                total += 1;
+                if total > page.skip && (resources.len() as u64) < page.limit {
+                    resources.push(BackupItem {
+                        kind: record.kind.word().into(),
+                        id: record.id.to_string(),
+                        name,
+                        revision: record.revision,
+                        domain: record.domain.to_string(),
+                    });
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Reply::json(Page { skip: page.skip, limit: page.limit, total, resources }))
+    }
+}

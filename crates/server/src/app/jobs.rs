@@ -1,0 +1,160 @@
+//! Long-running operations: one per domain at a time, a system operation excludes all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use keyark_api::backups::JobProgress;
+use keyark_api::jobs::{Job, JobCancel, JobGet, JobList};
+use keyark_api::{ErrorCode, Page, PageQuery};
+use keyark_backup::Progress;
+use keyark_model::system::{BackupStatus, JobHeader};
+use keyark_model::{DomainId, Id};
+
+use super::core::Core;
+use super::ctx::Ctx;
+use super::error::{AppError, Result};
+use super::records::Stored;
+use super::{App, Handle, Reply};
+
+/// What runs now.
+#[derive(Default)]
+pub struct Running {
+    jobs: Mutex<HashMap<Id, Operation>>,
+}
+
+struct Operation {
+    scope: Option<DomainId>,
+    progress: Arc<Progress>,
+}
+
+impl Running {
+    /// Registers an operation, unless one is in its way: its id is the error's.
+    pub fn start(&self, id: Id, scope: Option<DomainId>) -> std::result::Result<Arc<Progress>, (Id, Option<DomainId>)> {
+        let mut jobs = self.jobs.lock().expect("no panic while held");
+        let in_the_way = jobs.iter().find(|(_, o)| o.scope.is_none() || scope.is_none() || o.scope == scope);
+        if let Some((id, other)) = in_the_way {
+            return Err((*id, other.scope));
+        }
+        let progress = Arc::new(Progress::default());
+        jobs.insert(id, Operation { scope, progress: progress.clone() });
+        Ok(progress)
+    }
+
+    pub fn end(&self, id: Id) {
+        self.jobs.lock().expect("no panic while held").remove(&id);
+    }
+
+    /// How far a running job is.
+    pub fn progress(&self, id: Id) -> Option<Arc<Progress>> {
+        self.jobs.lock().expect("no panic while held").get(&id).map(|o| o.progress.clone())
+    }
+}
+
+/// Progress as the wire shows it.
+pub fn progress_shown(progress: &Progress) -> JobProgress {
+    let (done, total) = progress.read();
+    let percent = (done * 100).checked_div(total).unwrap_or(0).min(100) as u8;
+    JobProgress { done, total, percent }
+}
+
+fn shown(app: &App, stored: &Stored<JobHeader>) -> Job {
+    let h = &stored.header;
+    let running = app.running.progress(stored.id());
+    Job {
+        id: stored.id().to_string(),
+        operation: h.operation.clone(),
+        status: match h.status {
+            BackupStatus::InProgress => "in_progress",
+            BackupStatus::Completed => "completed",
+            BackupStatus::Failed => "failed",
+            BackupStatus::Canceled => "aborted",
+        }
+        .into(),
+        started_at: h.started,
+        finished_at: h.finished,
+        principal: h.actor.clone(),
+        domain_id: h.domain.map(|d| d.to_string()),
+        resource: h.resource.to_string(),
+        progress: running.as_deref().map(progress_shown),
+        result: h.result.clone(),
+        error: h.failure.clone(),
+        cancellable: running.is_some(),
+    }
+}
+
+impl Core {
+    /// Writes how a job ended, with further changes of root in the same entry.
+    pub fn job_end(
+        &self,
+        id: Id,
+        now: keyark_model::Time,
+        outcome: std::result::Result<serde_json::Value, AppError>,
+        mut more: Vec<keyark_store::Write>,
+    ) -> Result<()> {
+        let stored = self.load::<JobHeader>(DomainId::ROOT, id)?;
+        let mut header = stored.header.clone();
+        header.finished = Some(now);
+        match outcome {
+            Ok(result) => (header.status, header.result) = (BackupStatus::Completed, result),
+            Err(e) => {
+                header.status = match e.code {
+                    ErrorCode::Cancelled => BackupStatus::Canceled,
+                    _ => BackupStatus::Failed,
+                };
+                header.failure = e.message;
+            }
+        }
+        more.insert(0, self.put_header(&stored, &header)?);
+        self.commit_as_system(now, DomainId::ROOT, "job_end", vec![], more)?;
+        Ok(())
+    }
+}
+
+impl Ctx {
+    fn jobs(&self) -> Result<Vec<Stored<JobHeader>>> {
+        let mut seen = Vec::new();
+        for job in self.core.load_all::<JobHeader>(DomainId::ROOT)? {
+            if self.sees_scope(job.header.domain)? {
+                seen.push(job);
+            }
+        }
+        seen.reverse();
+        Ok(seen)
+    }
+
+    fn job_load(&self, id: &str) -> Result<Stored<JobHeader>> {
+        let missing = || AppError::not_found(format_args!("the job {id:?}"));
+        let stored = self.core.load::<JobHeader>(DomainId::ROOT, id.parse().map_err(|_| missing())?)?;
+        if self.sees_scope(stored.header.domain)? { Ok(stored) } else { Err(missing()) }
+    }
+
+    /// The latest operation that the caller may see.
+    pub fn job_latest(&self) -> Result<Option<Stored<JobHeader>>> {
+        Ok(self.jobs()?.into_iter().next())
+    }
+}
+
+impl Handle<JobList> for App {
+    async fn handle(&self, ctx: &Ctx, r: JobList) -> Result<Reply<Page<Job>>> {
+        let all = ctx.jobs()?.iter().map(|j| shown(self, j)).collect();
+        Ok(Reply::json(PageQuery::from_wire(r.skip, r.limit).of(all)))
+    }
+}
+
+impl Handle<JobGet> for App {
+    async fn handle(&self, ctx: &Ctx, r: JobGet) -> Result<Reply<Job>> {
+        Ok(Reply::json(shown(self, &ctx.job_load(&r.id)?)))
+    }
+}
+
+impl Handle<JobCancel> for App {
+    async fn handle(&self, ctx: &Ctx, r: JobCancel) -> Result<Reply<Job>> {
+        let stored = ctx.job_load(&r.id)?;
+        let restore = stored.header.operation == "Backup restore";
+        ctx.require(super::backupkeys::right_of(stored.header.domain, restore))?;
+        match self.running.progress(stored.id()) {
+            Some(progress) if progress.cancel() => Ok(Reply::json(shown(self, &stored))),
+            _ => Err(AppError::conflict("the job has ended or passed the point of no return")),
+        }
+    }
+}

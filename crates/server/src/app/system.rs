@@ -1,0 +1,116 @@
+//! What this system is, its anchor, its audit log.
+
+use keyark_api::Page;
+use keyark_api::system::{
+    AnchorGet, AnchorShown, AuditList, AuditRecord, Info, SystemActivate, SystemInfo,
+};
+use keyark_model::DomainId;
+use keyark_model::system::NodeHeader;
+
+use super::ctx::{Ctx, confirmed};
+use super::error::{AppError, Result};
+use super::users::UserHeader;
+use super::{App, Handle, Reply};
+
+/// The node record that says whether a restored system may go out.
+pub const OUTBOUND: &str = "outbound";
+
+impl Ctx {
+    fn info(&self) -> Result<Info> {
+        let outbound = self.core.load_named::<NodeHeader>(DomainId::ROOT, OUTBOUND).ok();
+        let suspended = outbound.is_some_and(|o| o.header.public == "suspended");
+        let domain = self.domain()?;
+        let mut warnings = Vec::new();
+        if domain == DomainId::ROOT {
+            warnings.extend(self.core.escrow_warning(None, self.now)?);
+        }
+        if suspended {
+            warnings.push("suspended: this system was restored; look at it, then `keyark system activate`".into());
+        }
+        Ok(Info {
+            name: "keyark".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            model: "Keyark".into(),
+            vendor: "Keyark".into(),
+            system: self.core.system.to_string(),
+            incarnation: self.core.incarnation.to_string(),
+            system_time: self.now,
+            position: self.core.store.head().seq,
+            outbound: if suspended { "suspended" } else { "active" }.into(),
+            anchor_fingerprint: self.core.anchor.fingerprint(),
+            warnings,
+        })
+    }
+}
+
+impl Handle<SystemInfo> for App {
+    async fn handle(&self, ctx: &Ctx, _: SystemInfo) -> Result<Reply<Info>> {
+        Ok(Reply::json(ctx.info()?))
+    }
+}
+
+impl Handle<AnchorGet> for App {
+    async fn handle(&self, ctx: &Ctx, _: AnchorGet) -> Result<Reply<AnchorShown>> {
+        let anchor = serde_json::to_value(&ctx.core.anchor).map_err(AppError::internal)?;
+        Ok(Reply::json(AnchorShown { fingerprint: ctx.core.anchor.fingerprint(), anchor }))
+    }
+}
+
+impl Handle<SystemActivate> for App {
+    async fn handle(&self, ctx: &Ctx, r: SystemActivate) -> Result<Reply<Info>> {
+        confirmed(r.confirm.as_deref(), &["activate"], "the restored system will take the place of the one it came from")?;
+        if let Ok(stored) = ctx.core.load_named::<NodeHeader>(DomainId::ROOT, OUTBOUND) {
+            let header = NodeHeader { public: "active".into(), ..stored.header.clone() };
+            ctx.commit_header(&stored, &header).await?;
+        }
+        Ok(Reply::json(ctx.info()?))
+    }
+}
+
+impl Handle<AuditList> for App {
+    async fn handle(&self, ctx: &Ctx, r: AuditList) -> Result<Reply<Page<AuditRecord>>> {
+        let limit = r.limit.map_or(100, |n| if n < 0 { 10_000 } else { n as u64 }).min(10_000);
+        let domain = ctx.domain()?;
+        let actor = match &r.username {
+            None => None,
+            Some(name) => {
+                let user = ctx.core.load_named::<UserHeader>(domain, &name.to_lowercase())?;
+                Some(format!("local|{}", user.id()))
+            }
+        };
+        let mut resources = Vec::new();
+        let mut before = r.before;
+        while (resources.len() as u64) < limit {
+            let page = ctx.core.store.audit(before, 1000, Some(domain), true)?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.seq);
+            for e in page {
+                let fits = r.action.as_ref().is_none_or(|a| *a == e.action)
+                    && actor.as_ref().is_none_or(|a| *a == e.actor);
+                if fits && (resources.len() as u64) < limit {
+                    resources.push(AuditRecord {
+                        id: format!("{}-{}", ctx.core.incarnation, e.seq),
+                        position: e.seq,
+                        created_at: e.time,
+                        action: e.action,
+                        target: e.target,
+                        success: e.outcome == keyark_model::Outcome::Success,
+                        user_id: e.actor,
+                        request_id: e.request_id,
+                        domain_id: e.domain.to_string(),
+                        changes: e
+                            .changes
+                            .iter()
+                            .map(|(kind, id, revision, gone)| {
+                                format!("{kind}/{id}@{revision}{}", if *gone { " deleted" } else { "" })
+                            })
+                            .collect(),
+                        hash: e.hash.to_string(),
+                    });
+                }
+            }
+        }
+        let total = ctx.core.store.domain_head(domain)?.domain_seq;
+        Ok(Reply::json(Page { skip: 0, limit, total, resources }))
+    }
+}

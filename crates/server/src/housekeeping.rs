@@ -1,0 +1,92 @@
+//! What the server does by itself: ends jobs that a stop interrupted, sweeps files, deletes what is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
+use keyark_model::{DomainId, Kind, Time};
+
+use crate::app::App;
+use crate::app::core::Core;
+use crate::app::error::{AppError, Result};
+use crate::app::keys::states::keys_expire;
+use crate::app::secrets::secrets_expire;
+use crate::boot::Folder;
+
+/// Between two looks for what is due.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// At the start: whatever was under way when the server stopped has failed, and left nothing behind.
+pub fn tidy(core: &Core, folder: &Folder, now: Time) -> Result<()> {
+    let interrupted = "the server stopped while it ran; nothing of it remains, start it again";
+    let mut writes = Vec::new();
+    for stored in core.load_all::<BackupHeader>(DomainId::ROOT)? {
+        if stored.header.status == BackupStatus::InProgress {
+            let mut header = stored.header.clone();
+            (header.status, header.failure, header.finished_at) = (BackupStatus::Failed, interrupted.into(), Some(now));
+            writes.push(core.put_header(&stored, &header)?);
+            let _ = std::fs::remove_file(folder.archive(stored.id()));
+        }
+    }
+    for stored in core.load_all::<JobHeader>(DomainId::ROOT)? {
+        if stored.header.status == BackupStatus::InProgress {
+            let mut header = stored.header.clone();
+            (header.status, header.failure, header.finished) = (BackupStatus::Failed, interrupted.into(), Some(now));
+            writes.push(core.put_header(&stored, &header)?);
+        }
+    }
+    if !writes.is_empty() {
+        core.commit_as_system(now, DomainId::ROOT, "jobs_interrupted", vec![], writes)?;
+    }
+    sweep(core, folder)
+}
+
+/// Removes uploads that nobody finished and archives without a line in the catalogue.
+fn sweep(core: &Core, folder: &Folder) -> Result<()> {
+    for name in ["uploads", "backups"] {
+        for entry in std::fs::read_dir(folder.path().join(name))? {
+            let path = entry?.path();
+            let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+            let known = match stem.parse() {
+                Ok(id) => core.store.get(DomainId::ROOT, Kind::Backup, id).map_err(AppError::from)?.is_some(),
+                Err(_) => false,
+            };
+            let partial = path.extension().is_some_and(|e| e == "part");
+            if name == "uploads" || partial || !known {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+    boot_leftovers(folder);
+    Ok(())
+}
+
+fn boot_leftovers(folder: &Folder) {
+    for name in ["store.db.new", "store.db.restoring"] {
+        crate::boot::remove_database(&folder.path().join(name));
+    }
+}
+
+/// Deletes keys and secrets whose day has come; how many.
+pub fn expire(core: &Core, now: Time) -> Result<u64> {
+    Ok(keys_expire(core, now)? as u64 + secrets_expire(core, now)?)
+}
+
+/// Does so every minute until the server stops.
+pub async fn run(app: Arc<App>) {
+    let mut interval = tokio::time::interval(INTERVAL);
+    loop {
+        interval.tick().await;
+        let app = app.clone();
+        let done = tokio::task::spawn_blocking(move || match app.core() {
+            Ok(core) => expire(&core, app.now()).map(|_| ()),
+            // A system restore is running: the next look comes in a minute.
+            Err(_) => Ok(()),
+        });
+        match done.await {
+            Ok(Err(e)) => tracing::error!(error = %e, "housekeeping failed"),
+            Err(e) => tracing::error!(error = %e, "housekeeping ended"),
+            Ok(Ok(())) => {}
+        }
+    }
+}
