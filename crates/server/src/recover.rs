@@ -98,12 +98,14 @@ pub fn recover(r: &Recovery<'_>, progress: &Progress) -> Result<Recovered, Recov
     let building = folder.path().join("store.db.restoring");
     boot::remove_database(&building);
     let options = RestoreOptions::default();
-    let restore = SystemRestore { opened: &opened, root: &root, facts: &Facts::default(), options: &options, extras, now: r.now };
+    let restore =
+        SystemRestore { opened: &opened, root: &root, facts: &Facts::default(), options: &options, extras, now: r.now };
     let built = build(&restore, &building, progress).inspect_err(|_| boot::remove_database(&building))?;
     finish(r, &folder, &root, &building, &key.anchor, &signer, &built)?;
     let fingerprint = signer.public().fingerprint();
     let missing = vec![
-        "new: root of trust, MKEK, signing key, certificates and token key of this machine; pin the fingerprint above".into(),
+        "new: root of trust, MKEK, signing key, certificates and token key of this machine; pin the fingerprint above"
+            .into(),
         "other backup keys than the one given: upload their files".into(),
         "the catalogue of backups, but for the one recovered from".into(),
         "every proof that a backup key is kept elsewhere: export and check the keys again".into(),

@@ -56,9 +56,10 @@ impl Core {
 
     /// Whether a copy of a backup key is known to be kept elsewhere.
     pub fn escrowed(&self, header: &BackupKeyHeader, now: Time) -> bool {
-        header.proven.as_ref().is_some_and(|p| {
-            p.anchor == self.signer_fingerprint() && now < p.at.plus_seconds(PROOF_DAYS * 86_400)
-        })
+        header
+            .proven
+            .as_ref()
+            .is_some_and(|p| p.anchor == self.signer_fingerprint() && now < p.at.plus_seconds(PROOF_DAYS * 86_400))
     }
 
     /// The default backup key of a scope.
@@ -221,11 +222,14 @@ impl Handle<BackupKeyDelete> for App {
         if needed > 0 && !r.force {
             return Err(AppError::new(
                 ErrorCode::InUse,
-                format!("{needed} backups known here open only with this key; force with confirm deletes it all the same"),
+                format!(
+                    "{needed} backups known here open only with this key; force with confirm deletes it all the same"
+                ),
             ));
         }
         if r.force {
-            let what = format!("deleting this key makes {needed} backups known here unreadable without an exported copy");
+            let what =
+                format!("deleting this key makes {needed} backups known here unreadable without an exported copy");
             confirmed(r.confirm.as_deref(), &[&stored.id().to_string()], &what)?;
         }
         let write = ctx.core.delete(&stored);
@@ -243,7 +247,9 @@ impl Handle<BackupKeyDownload> for App {
             ctx.require(take)?;
         }
         if r.password.as_ref().is_some_and(|p| p.chars().count() < 8) {
-            return Err(AppError::invalid("the password of a backup key file has at least 8 characters; leave it out for one of 128 bits"));
+            return Err(AppError::invalid(
+                "the password of a backup key file has at least 8 characters; leave it out for one of 128 bits",
+            ));
         }
         let made = r.password.is_none().then(passphrase::generate);
         let password = match (&r.password, &made) {

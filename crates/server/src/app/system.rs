@@ -1,9 +1,7 @@
 //! What this system is, its anchor, its audit log.
 
 use keyark_api::Page;
-use keyark_api::system::{
-    AnchorGet, AnchorShown, AuditList, AuditRecord, Info, SystemActivate, SystemInfo,
-};
+use keyark_api::system::{AnchorGet, AnchorShown, AuditList, AuditRecord, Info, SystemActivate, SystemInfo};
 use keyark_model::DomainId;
 use keyark_model::system::NodeHeader;
 
@@ -58,7 +56,11 @@ impl Handle<AnchorGet> for App {
 
 impl Handle<SystemActivate> for App {
     async fn handle(&self, ctx: &Ctx, r: SystemActivate) -> Result<Reply<Info>> {
-        confirmed(r.confirm.as_deref(), &["activate"], "the restored system will take the place of the one it came from")?;
+        confirmed(
+            r.confirm.as_deref(),
+            &["activate"],
+            "the restored system will take the place of the one it came from",
+        )?;
         if let Ok(stored) = ctx.core.load_named::<NodeHeader>(DomainId::ROOT, OUTBOUND) {
             let header = NodeHeader { public: "active".into(), ..stored.header.clone() };
             ctx.commit_header(&stored, &header).await?;
@@ -85,8 +87,8 @@ impl Handle<AuditList> for App {
             let Some(last) = page.last() else { break };
             before = Some(last.seq);
             for e in page {
-                let fits = r.action.as_ref().is_none_or(|a| *a == e.action)
-                    && actor.as_ref().is_none_or(|a| *a == e.actor);
+                let fits =
+                    r.action.as_ref().is_none_or(|a| *a == e.action) && actor.as_ref().is_none_or(|a| *a == e.actor);
                 if fits && (resources.len() as u64) < limit {
                     resources.push(AuditRecord {
                         id: format!("{}-{}", ctx.core.incarnation, e.seq),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use keyark_api::{EndpointInfo, ErrorCode};
+use keyark_model::access::Right;
 use keyark_testkit::TestServer;
 use serde_json::{Value, json};
 
@@ -28,8 +29,9 @@ fn every_path_is_also_under_api() {
             let at = at.join("/");
             for prefix in ["", "/api"] {
                 let answer = server.nobody().send(endpoint.method.as_str(), &format!("{prefix}{at}"), None, &[]);
-                let message = answer.text("message");
+                let message = answer.json["message"].as_str().unwrap_or_default();
                 assert!(!message.contains("no such path") && !message.contains("this method"), "{answer}");
+                assert_ne!(answer.status, 500, "{answer}");
             }
         }
     }
@@ -72,6 +74,24 @@ fn json_that_is_too_deep_and_bodies_that_are_too_large() {
     let many = json!({ "description": "x".repeat(2 << 20) });
     server.admin.post("/v1/vault/keys2", many).fails(ErrorCode::TooLarge, "1048576 bytes");
     server.admin.get("/v1/vault/keys2").ok(200);
+}
+
+#[test]
+fn nobody_fills_memory_or_disk_without_a_token() {
+    let server = TestServer::start();
+    let large = json!({ "description": "x".repeat(200 << 10) }).to_string();
+    let answer = server.nobody().send("POST", "/v1/vault/keys2", Some(large.as_bytes()), &[]);
+    answer.fails(ErrorCode::Unauthorized, "log in");
+    server.as_user(&[]).send("POST", "/v1/vault/keys2", Some(large.as_bytes()), &[]).fails(ErrorCode::Forbidden, "");
+    for endpoint in keyark_api::list::endpoints() {
+        if endpoint.body == keyark_api::endpoint::Body::File && endpoint.right != Right::Public {
+            let path = endpoint.path.replace('{', "").replace('}', "");
+            let answer = server.nobody().send(endpoint.method.as_str(), &path, Some(&[7; 1000]), &[]);
+            answer.fails(ErrorCode::Unauthorized, "log in");
+        }
+    }
+    let uploads = std::fs::read_dir(server.settings.data.join("uploads")).unwrap().count();
+    assert_eq!(uploads, 0);
 }
 
 #[test]

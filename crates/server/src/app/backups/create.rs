@@ -58,7 +58,9 @@ impl Handle<BackupCreate> for App {
                 let what = if scope.is_some() { "domain" } else { "system" };
                 AppError::new(
                     ErrorCode::BackupKeyMissing,
-                    format!("there is no default {what} backup key; create one (`keyark backupkeys create --scope {what}`)"),
+                    format!(
+                        "there is no default {what} backup key; create one (`keyark backupkeys create --scope {what}`)"
+                    ),
                 )
             })?,
         };

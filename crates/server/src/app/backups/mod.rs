@@ -8,8 +8,8 @@ mod system;
 use std::path::{Path, PathBuf};
 
 use keyark_api::backups::{
-    Backup, BackupContents, BackupDelete, BackupDownload, BackupFacts, BackupGet, BackupInspect, BackupItem, BackupList,
-    BackupStatusGet, BackupUpload, OperationStatus,
+    Backup, BackupContents, BackupDelete, BackupDownload, BackupFacts, BackupGet, BackupInspect, BackupItem,
+    BackupList, BackupStatusGet, BackupUpload, OperationStatus,
 };
 use keyark_api::endpoint::{FileBody, NoBody};
 use keyark_api::{ErrorCode, Page, PageQuery};
@@ -112,7 +112,10 @@ impl Ctx {
         let missing = || {
             AppError::new(
                 ErrorCode::BackupKeyMissing,
-                format!("the backup key {} is not here; upload its file first (`keyark backupkeys upload`)", backup.backup_key),
+                format!(
+                    "the backup key {} is not here; upload its file first (`keyark backupkeys upload`)",
+                    backup.backup_key
+                ),
             )
         };
         let stored = self.core.load::<BackupKeyHeader>(DomainId::ROOT, backup.backup_key).map_err(|_| missing())?;
@@ -237,7 +240,10 @@ impl Handle<BackupUpload> for App {
         ctx.require(right_of(scope, true))?;
         // Who signed it is asked at the restore; that it is whole is asked now.
         if let keyark_archive::Verdict::Bad { why } = archive.verify(&ctx.core.anchor)? {
-            return Err(AppError::new(ErrorCode::ArchiveDamaged, format!("the archive is damaged: {why}; upload it again")));
+            return Err(AppError::new(
+                ErrorCode::ArchiveDamaged,
+                format!("the archive is damaged: {why}; upload it again"),
+            ));
         }
         let facts = archive.inspect(None);
         let id = Id(header.id.0);
@@ -257,7 +263,10 @@ impl Handle<BackupUpload> for App {
             finished_at: Some(ctx.now),
             status: BackupStatus::Completed,
             failure: String::new(),
-            backup_key: facts.backup_key_id.parse().map_err(|_| AppError::invalid("the archive names no backup key"))?,
+            backup_key: facts
+                .backup_key_id
+                .parse()
+                .map_err(|_| AppError::invalid("the archive names no backup key"))?,
             creator: header.creator.clone(),
             product_version: header.product_version.clone(),
             since: header.base.map(|b| Id(b.id.0)),

@@ -323,7 +323,11 @@ impl Handle<BackupRestore> for App {
         let asked = ctx.restore_asked(&r)?;
         let whole = asked.whole_system();
         if whole {
-            confirmed(r.confirm.as_deref(), &["system"], "a system restore replaces everything that this server holds")?;
+            confirmed(
+                r.confirm.as_deref(),
+                &["system"],
+                "a system restore replaces everything that this server holds",
+            )?;
         } else if asked.options.mode == Mode::Exact {
             let domain = ctx.core.load::<DomainHeader>(DomainId::ROOT, Id(asked.into.0))?;
             let names = [domain.header.name.as_str(), &asked.into.to_string()];

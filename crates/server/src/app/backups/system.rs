@@ -11,9 +11,7 @@ use keyark_backup::restore_system::{Extra, SystemRestore, SystemRestoreError, bu
 use keyark_crypto::hash::sha256;
 use keyark_crypto::random;
 use keyark_crypto::root::FileRoot;
-use keyark_model::system::{
-    BackupHeader, BackupKeyHeader, BackupStatus, JobHeader, NodeHeader, SettingHeader,
-};
+use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeader, NodeHeader, SettingHeader};
 use keyark_model::{DomainId, Id, Kind, Time};
 use keyark_store::{Options, Store};
 
@@ -84,7 +82,10 @@ pub fn carried_over(core: &Core, now: Time) -> Result<Carried> {
     }
     for node in core.load_all::<NodeHeader>(DomainId::ROOT)? {
         if matches!(node.header.name.as_str(), "authority" | "signing") {
-            carried.listed.push(format!("this server's {}", if node.header.name == "signing" { "signing key" } else { "certificates" }));
+            carried.listed.push(format!(
+                "this server's {}",
+                if node.header.name == "signing" { "signing key" } else { "certificates" }
+            ));
             carried.extras.push(carry(core, &node)?);
         }
     }
@@ -195,9 +196,8 @@ pub(super) fn system_restore(
     let kept = app.folder.path().join(format!("store.db.before-{job}"));
     let Asked { core, .. } = asked;
     let drained = drain(core);
-    let switched = drained.and_then(|()| {
-        keyark_store::switch(&building, &app.folder.store(), &kept).map_err(AppError::internal)
-    });
+    let switched =
+        drained.and_then(|()| keyark_store::switch(&building, &app.folder.store(), &kept).map_err(AppError::internal));
     if let Err(e) = switched {
         boot::remove_database(&building);
         reopen(&app, &root)?;
