@@ -65,7 +65,8 @@ for kind, domain, id, revision, _, head, sealed in items(2):
     if wanted and wanted[0] not in (attributes.get("name"), str(uuid.UUID(bytes=id))):
         continue
     generation = struct.unpack(">I", sealed[:4])[0]
-    version = attributes["versions"][-1]["version"] if attributes.get("versions") else 0
+    history = attributes.get("versions") or attributes.get("history")
+    version = history[-1]["version"] if history else 0
     aad = cbor2.dumps(["keyark/record/1", domain, kind, id, version, revision, generation, sha256(head)], canonical=True)
     clear = AESGCM(keks[domain, generation]).decrypt(sealed[4:16], sealed[16:], aad)
     print(kind, uuid.UUID(bytes=id), head.decode(), "body:", clear)

@@ -44,7 +44,10 @@ pub enum Ruling {
     /// It stays away.
     Leave(String),
     /// It comes back with another header, without the material of these versions.
-    Change { header: Vec<u8>, without: BTreeSet<u32> },
+    Change {
+        header: Vec<u8>,
+        without: BTreeSet<u32>,
+    },
 }
 
 impl Facts {

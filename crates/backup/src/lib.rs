@@ -15,4 +15,4 @@ pub use options::{Conflict, Mode, RestoreOptions};
 pub use plan::{Action, Plan, PlanItem};
 pub use progress::{Cancelled, Progress};
 pub use source::{Opened, SourceError};
-pub use take::{Taken, TakeError, TakeRequest, take};
+pub use take::{TakeError, TakeRequest, Taken, take};

@@ -180,7 +180,14 @@ impl Planner<'_> {
                 if current.revision == r.revision && *current.header == *r.header && ruling == Ruling::Keep {
                     self.line(r, name, Action::Skip, "unchanged", current.revision, current.revision);
                 } else if r.kind == Kind::Group {
-                    self.line(r, name, Action::Skip, "existing groups keep their members", current.revision, current.revision);
+                    self.line(
+                        r,
+                        name,
+                        Action::Skip,
+                        "existing groups keep their members",
+                        current.revision,
+                        current.revision,
+                    );
                 } else {
                     self.conflict(r, facts, "its id exists here with other content", current.revision)?;
                 }
@@ -291,7 +298,8 @@ impl Planner<'_> {
         }
         for (line, key) in missing {
             self.items[line].action = Action::Refuse;
-            self.items[line].reason = format!("the key {key} that encrypts it is not here; restore it first or together");
+            self.items[line].reason =
+                format!("the key {key} that encrypts it is not here; restore it first or together");
         }
         Ok(())
     }
@@ -323,7 +331,15 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn line(&mut self, r: &RecordRef<'_>, name: Option<String>, action: Action, why: &str, current: u64, revision: u64) {
+    fn line(
+        &mut self,
+        r: &RecordRef<'_>,
+        name: Option<String>,
+        action: Action,
+        why: &str,
+        current: u64,
+        revision: u64,
+    ) {
         self.items.push(PlanItem {
             kind: r.kind,
             id: r.id,
@@ -360,7 +376,8 @@ impl Planner<'_> {
 
 /// The id of a renamed record: the same for the same record and destination, so that a plan can be made twice.
 fn derived_id(into: DomainId, r: &RecordRef<'_>) -> Id {
-    let digest = sha256(&[b"keyark/rename/1", into.as_bytes(), &[r.kind as u8], r.id.as_bytes(), &r.revision.to_be_bytes()]);
+    let digest =
+        sha256(&[b"keyark/rename/1", into.as_bytes(), &[r.kind as u8], r.id.as_bytes(), &r.revision.to_be_bytes()]);
     let bytes: [u8; 16] = digest.0[..16].try_into().expect("a digest has 32 bytes");
     Id(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }

@@ -59,12 +59,8 @@ pub fn writes(
     }
     let facts = Facts::of_store(input.store, Some(input.into))?;
     let lines: HashMap<(Kind, Id), &PlanItem> = plan.items.iter().map(|i| ((i.kind, i.id), i)).collect();
-    let arriving: HashSet<Id> = plan
-        .items
-        .iter()
-        .filter(|i| i.kind == Kind::User && i.action == Action::Create)
-        .map(|i| i.id)
-        .collect();
+    let arriving: HashSet<Id> =
+        plan.items.iter().filter(|i| i.kind == Kind::User && i.action == Action::Create).map(|i| i.id).collect();
     progress.set_total(plan.items.len() as u64);
     let mut out = Writes::default();
     for item in plan.items.iter().filter(|i| i.action == Action::Delete) {
@@ -78,9 +74,11 @@ pub fn writes(
             && matches!(line.action, Action::Create | Action::Overwrite | Action::Rename)
         {
             let arrives = |id: Id| arriving.contains(&id);
-            match progress.step().map_err(RestoreError::from).and_then(|()| {
-                restored(input, plan, &facts, seal, &record, line, &arrives)
-            }) {
+            match progress
+                .step()
+                .map_err(RestoreError::from)
+                .and_then(|()| restored(input, plan, &facts, seal, &record, line, &arrives))
+            {
                 Ok(write) => out.changes.push(write),
                 Err(e) => failure = Some(e),
             }

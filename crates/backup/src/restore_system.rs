@@ -89,11 +89,8 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     }
     let (position, hash) = (header.positions.last.0, archive.footer().chain.after);
     let parent = Parent { position: Position { incarnation: header.incarnation, seq: position }, hash };
-    let identity = Identity {
-        system: header.system,
-        incarnation: Incarnation::from_bytes(random::bytes()),
-        parent: Some(parent),
-    };
+    let identity =
+        Identity { system: header.system, incarnation: Incarnation::from_bytes(random::bytes()), parent: Some(parent) };
     let mkek = Mkek::generate(header.system);
     let mut inserts = sealed_extras(r, &mkek)?;
     inserts.sort_by_key(|e| (e.domain, e.kind, e.id));
@@ -113,7 +110,9 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
         }
         let outcome = (|| -> Result<(), SystemRestoreError> {
             progress.step()?;
-            while let Some(extra) = inserts.next_if(|e| (e.domain, e.kind, e.id) < (record.domain, record.kind, record.id)) {
+            while let Some(extra) =
+                inserts.next_if(|e| (e.domain, e.kind, e.id) < (record.domain, record.kind, record.id))
+            {
                 loader.add(&view(&extra))?;
             }
             signed.entry(record.domain).or_default().add(&element(&record));
@@ -126,7 +125,8 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
                 Ruling::Change { header, without } => {
                     let body = body_without(record.header, body, &without)?;
                     let changed = RecordRef { header: &header, revision: record.revision + 1, ..record };
-                    let kek = current_kek(r.opened, record.domain).ok_or(SourceError::Record { kind: record.kind, id: record.id })?;
+                    let kek = current_kek(r.opened, record.domain)
+                        .ok_or(SourceError::Record { kind: record.kind, id: record.id })?;
                     let sealed = kek.seal(&name_of(&changed), &header, body.expose());
                     loader.add(&view_of(&RecordRef { body: &sealed, ..changed }))?;
                 }

@@ -160,7 +160,10 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
     }
     drop(snapshot);
     let written: BTreeMap<DomainId, Digest> = sums.iter().map(|(d, sum)| (*d, sum.digest())).collect();
-    if digests.iter().any(|(d, digest)| written.get(d).copied().unwrap_or_else(|| LtHash::default().digest()) != *digest) {
+    if digests
+        .iter()
+        .any(|(d, digest)| written.get(d).copied().unwrap_or_else(|| LtHash::default().digest()) != *digest)
+    {
         return Err(TakeError::ReadBack("the records written are not those of the snapshot"));
     }
     let closing =
@@ -207,9 +210,8 @@ pub fn name_of(r: &RecordRef<'_>) -> RecordName {
 fn resealed(keyring: &Keyring, kek: &Kek, mut record: Record) -> Result<Record, TakeError> {
     let name = name_of(&RecordRef::of(&record));
     let (kind, id) = (record.kind, record.id);
-    let body = keyring
-        .open(&name, &record.header, &record.body)
-        .map_err(|source| TakeError::Record { kind, id, source })?;
+    let body =
+        keyring.open(&name, &record.header, &record.body).map_err(|source| TakeError::Record { kind, id, source })?;
     record.body = kek.seal(&name, &record.header, body.expose());
     Ok(record)
 }

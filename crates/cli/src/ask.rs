@@ -1,6 +1,7 @@
 //! Questions to the person at the terminal: yes or no, a name, a password.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use crate::failure::Failure;
 use crate::files;
@@ -30,6 +31,14 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     match line(&format!("{question} [y/N] "))?.to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Failure::Refused("nothing was done".into())),
+    }
+}
+
+/// Asks before a file that is there is replaced.
+pub fn replace(path: &Path, yes: bool) -> Result<(), Failure> {
+    match path.exists() {
+        true => confirm(&format!("{} is there already. Replace it?", path.display()), yes),
+        false => Ok(()),
     }
 }
 

@@ -99,7 +99,6 @@ fn exit_of_archive(e: &ArchiveError) -> Exit {
         | ArchiveError::WrongKey { .. }
         | ArchiveError::MissingFactor { .. }
         | ArchiveError::NewerFormat { .. } => Exit::Refused,
-        ArchiveError::NotFound { .. } => Exit::NotFound,
         ArchiveError::Io(e) => exit_of_io(e),
         _ => Exit::Damaged,
     }

@@ -19,6 +19,8 @@ pub enum Shape {
     Json,
     /// JSON if it reads as such, else text.
     Any,
+    /// Text that is the content of the file that the flag names.
+    Content,
 }
 
 /// One field.
@@ -65,7 +67,10 @@ pub fn fields(endpoint: &EndpointInfo) -> Vec<Field> {
 }
 
 fn field(wire: &str, schema: &Value) -> Field {
-    let (shape, list) = shape_of(schema);
+    let (shape, list) = match shape_of(schema) {
+        (Shape::Text, false) if wire == "file" => (Shape::Content, false),
+        other => other,
+    };
     let help = schema["description"].as_str().unwrap_or_default().replace('\n', " ");
     let item = if list && shape != Shape::Map { &core(schema)["items"] } else { schema };
     let choices = if shape == Shape::Text { choices_of(item) } else { Vec::new() };

@@ -1,44 +1,71 @@
-//! The passphrase of a backup key that is downloaded: given, typed, or made here, which is the safest.
+//! A downloaded backup key: its password is typed, given, or made by the server; its file and passphrase part ways here.
 
 use std::io::IsTerminal;
 use std::path::Path;
 
-use keyark_crypto::Secret;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::tree::Verb;
 use crate::{ask, files};
 
-/// Puts a password into a download that takes one and was given none; gives it back if it was made here.
-pub fn fill(verb: &Verb, fields: &mut Map<String, Value>) -> Result<Option<Secret<String>>, Failure> {
-    if verb.field("password").is_none() || fields.contains_key("password") {
-        return Ok(None);
+/// Offers to type the password of a file that is about to be made; nothing typed lets the server make a strong one.
+pub fn offer(verb: &Verb, fields: &mut Map<String, Value>) -> Result<(), Failure> {
+    if verb.field("password").is_none() || fields.contains_key("password") || !ask::somebody() {
+        return Ok(());
     }
-    if ask::somebody() {
-        let prompt = "Password of the exported file (nothing: a strong one is made and shown): ";
-        let typed = ask::password(prompt)?;
-        if !typed.is_empty() {
-            if typed != ask::password("The same again: ")? {
-                return Err(Failure::Refused("the two passwords differ; nothing was written".into()));
-            }
-            fields.insert("password".into(), Value::String(typed));
-            return Ok(None);
-        }
+    let typed = ask::password("Password of the exported file (nothing: a strong one is made and shown): ")?;
+    if typed.is_empty() {
+        return Ok(());
     }
-    let made = keyark_archive::passphrase::generate();
-    fields.insert("password".into(), Value::String(made.expose().clone()));
-    Ok(Some(made))
+    if typed != ask::password("The same again: ")? {
+        return Err(Failure::Refused("the two passwords differ; nothing was written".into()));
+    }
+    fields.insert("password".into(), Value::String(typed));
+    Ok(())
 }
 
-/// Tells the passphrase once: on the terminal, or in a file beside the other.
-pub fn hand_over(made: &Secret<String>, path: &Path) -> Result<(), Failure> {
+/// Takes the file and the passphrase out of an answer: the file goes to `path`, the passphrase to the terminal or, if
+/// nobody is there, to a file beside it. What is left may be shown.
+pub fn save(answer: &mut Map<String, Value>, path: &Path) -> Result<(), Failure> {
+    let Some(Value::String(content)) = answer.remove("file") else {
+        return Err(Failure::Damaged("the answer holds no file: use a client of the server's version".into()));
+    };
+    files::write_private(path, content.as_bytes())?;
+    eprintln!("Wrote {}.", path.display());
+    let Some(Value::String(made)) = answer.remove("passphrase") else { return Ok(()) };
     if std::io::stderr().is_terminal() {
-        eprintln!("Its passphrase, shown this once; write it down and keep it elsewhere:\n\n    {}\n", made.expose());
+        eprintln!("Its passphrase, shown this once; write it down and keep it elsewhere:\n\n    {made}\n");
         return Ok(());
     }
     let beside = files::beside(path, ".passphrase");
-    files::write_private(&beside, made.expose().as_bytes())?;
+    files::write_private(&beside, format!("{made}\n").as_bytes())?;
     eprintln!("Its passphrase is in {}; keep it elsewhere than the file.", beside.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IsTerminal;
+
+    use serde_json::{Value, json};
+
+    use super::save;
+
+    #[test]
+    fn file_and_passphrase_leave_the_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.jwe");
+        let Value::Object(mut answer) = json!({ "keyid": "7", "file": "e30", "fileName": "x", "passphrase": "AB-CD" })
+        else {
+            unreachable!()
+        };
+        save(&mut answer, &path).unwrap();
+        assert_eq!(Value::Object(answer), json!({ "keyid": "7", "fileName": "x" }));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "e30");
+        if !std::io::stderr().is_terminal() {
+            assert_eq!(std::fs::read_to_string(folder.path().join("key.jwe.passphrase")).unwrap(), "AB-CD\n");
+        }
+        assert!(save(&mut serde_json::Map::new(), &path).is_err());
+    }
 }

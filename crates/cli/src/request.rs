@@ -65,6 +65,7 @@ fn typed(field: &Field, text: &str) -> Result<Value, Failure> {
     let bad = |what: &str| Failure::Usage(format!("--{} takes {what}, not {text:?}", field.flag));
     match field.shape {
         Shape::Text => Ok(Value::String(text.into())),
+        Shape::Content => files::text(text).map(Value::String),
         Shape::Integer => match (text.parse::<i64>(), text.parse::<u64>()) {
             (Ok(n), _) => Ok(n.into()),
             (_, Ok(n)) => Ok(n.into()),

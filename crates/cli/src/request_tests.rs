@@ -91,3 +91,43 @@ fn what_is_required_and_absent_is_named() {
     let lacking: Vec<&str> = missing(verb, given.as_object().unwrap()).map(|f| f.wire.as_str()).collect();
     assert_eq!(lacking, ["password"]);
 }
+
+#[test]
+fn the_words_of_ksctl_mean_the_same() {
+    let filters = r#"[{"resourceType":"Keys"}]"#;
+    let line = ["backup", "create", "--scope", "domain", "--filters", filters, "--keyid", "7", "--tied-to-hsm"];
+    let expected =
+        json!({ "scope": "domain", "filters": [{ "resourceType": "Keys" }], "backupKey": "7", "tiedToHSM": true });
+    assert_eq!(request(&line).unwrap(), expected);
+    let line = ["backupkeys", "create", "--scope", "domain", "--default"];
+    assert_eq!(request(&line).unwrap(), json!({ "scope": "domain", "isDefault": true }));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("filters.json");
+    std::fs::write(&path, filters).unwrap();
+    let line = ["backup", "create", "--filters-jsonfile", path.to_str().unwrap()];
+    assert_eq!(request(&line).unwrap(), json!({ "filters": [{ "resourceType": "Keys" }] }));
+}
+
+#[test]
+fn maps_times_and_key_files_are_written_as_people_write_them() {
+    let line = [
+        "keys",
+        "create",
+        "--name",
+        "k",
+        "--labels",
+        "team=a",
+        "--labels",
+        "b=c=d",
+        "--activation-date",
+        "2030-01-01T00:00:00Z",
+    ];
+    let expected =
+        json!({ "name": "k", "labels": { "team": "a", "b": "c=d" }, "activationDate": "2030-01-01T00:00:00Z" });
+    assert_eq!(request(&line).unwrap(), expected);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.jwe");
+    std::fs::write(&path, "eyJ\n").unwrap();
+    let line = ["backupkeys", "inspect", "--file", path.to_str().unwrap()];
+    assert_eq!(request(&line).unwrap(), json!({ "file": "eyJ\n" }));
+}

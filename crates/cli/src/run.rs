@@ -31,11 +31,21 @@ pub fn run(tree: &Tree, verb: &Verb, given: &Given<'_>, matches: &ArgMatches) ->
         let question = format!("{}: {} at {}?", verb.endpoint.summary, target(verb, &fields), caller.connection.url);
         ask::confirm(&question, given.has("yes"))?;
     }
-    if verb.downloads {
-        return download(&mut caller, verb, fields, matches);
-    }
-    let answer = match matches.try_get_one::<String>("file").ok().flatten() {
-        Some(path) if verb.uploads() => transfer::upload(&mut caller, verb, &Value::Object(fields), Path::new(path))?,
+    let file = matches.try_get_one::<String>("file").ok().flatten().map(Path::new);
+    let answer = match file {
+        Some(path) if verb.downloads => {
+            let length = transfer::download(&mut caller, verb, &Value::Object(fields), path)?;
+            eprintln!("Wrote {} ({length} bytes).", path.display());
+            return Ok(());
+        }
+        Some(path) if verb.saves => {
+            ask::replace(path, given.has("yes"))?;
+            passphrase::offer(verb, &mut fields)?;
+            let mut answer: Map<String, Value> = send(&mut caller, verb, fields, matches)?.read()?;
+            passphrase::save(&mut answer, path)?;
+            return output::show_value(&answer, format);
+        }
+        Some(path) if verb.uploads() => transfer::upload(&mut caller, verb, &Value::Object(fields), path)?,
         _ => send(&mut caller, verb, fields, matches)?,
     };
     if !verb.waits || !matches.try_get_one::<bool>("wait").ok().flatten().is_some_and(|wait| *wait) {
@@ -68,7 +78,7 @@ fn send(
     match once(&mut *caller, &fields) {
         Err(Failure::Client(e)) if wants_confirmation(&e, verb, &fields) => {
             eprintln!("{e}");
-            let again = ask::line(&format!("Type the name or id of {} again: ", target(verb, &fields)))?;
+            let again = ask::line("Type the name, id or word that confirms it: ")?;
             fields.insert("confirm".into(), Value::String(again));
             once(caller, &fields)
         }
@@ -81,20 +91,6 @@ fn wants_confirmation(e: &ClientError, verb: &Verb, fields: &Map<String, Value>)
         && verb.field("confirm").is_some()
         && !fields.contains_key("confirm")
         && ask::somebody()
-}
-
-fn download(
-    caller: &mut Caller<'_>,
-    verb: &Verb,
-    mut fields: Map<String, Value>,
-    matches: &ArgMatches,
-) -> Result<(), Failure> {
-    let path = matches.try_get_one::<String>("file").ok().flatten().expect("a download's --file is required");
-    let path = Path::new(path);
-    let generated = passphrase::fill(verb, &mut fields)?;
-    let length = transfer::download(caller, verb, &Value::Object(fields), path)?;
-    eprintln!("Wrote {} ({length} bytes).", path.display());
-    generated.map_or(Ok(()), |generated| passphrase::hand_over(&generated, path))
 }
 
 /// The resource of the first answer, read again after its job.

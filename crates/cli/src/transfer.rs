@@ -32,10 +32,7 @@ pub fn upload(caller: &mut Caller<'_>, verb: &Verb, request: &Value, path: &Path
 
 /// Fetches a file: to `path.part` first, named when it is whole and on disk. Gives its length.
 pub fn download(caller: &mut Caller<'_>, verb: &Verb, request: &Value, path: &Path) -> Result<u64, Failure> {
-    if path.exists() {
-        let question = format!("{} is there already. Replace it?", path.display());
-        ask::confirm(&question, caller.given.has("yes"))?;
-    }
+    ask::replace(path, caller.given.has("yes"))?;
     let (part, tag) = (files::beside(path, ".part"), files::beside(path, ".part.etag"));
     // What another method answers may differ each time, so it cannot be continued.
     let from = if verb.endpoint.method == Method::GET { broken_off(&part, &tag)? } else { None };

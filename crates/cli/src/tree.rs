@@ -17,6 +17,8 @@ pub struct Verb {
     pub fields: Vec<Field>,
     /// The answer is a file.
     pub downloads: bool,
+    /// The answer is JSON with a file in it, to be written where `--file` says.
+    pub saves: bool,
     /// The answer may name a job to wait for.
     pub waits: bool,
 }
@@ -28,6 +30,7 @@ impl Verb {
             words: endpoint.cli.split(' ').collect(),
             fields: fields(&endpoint),
             downloads: endpoint.answers_file(),
+            saves: ["file", "fileName"].iter().all(|name| answer["properties"].get(*name).is_some()),
             waits: answer["properties"].get("jobId").is_some(),
             endpoint,
         }
@@ -71,7 +74,7 @@ impl Verb {
             command = command.arg(positionals);
         }
         command = command.args(self.field_args());
-        if self.uploads() || self.downloads {
+        if self.uploads() || self.downloads || self.saves {
             let help = if self.uploads() { "The file to send" } else { "Where to write the file" };
             let file = Arg::new("file").long("file").value_name("FILE").required(true).help(help);
             command = command.arg(file.value_hint(ValueHint::FilePath));
@@ -107,6 +110,7 @@ fn field_args(noun: &str, field: &Field, taken: &[&str]) -> Vec<Arg> {
         Shape::Integer | Shape::Number => arg.value_name("NUMBER").allow_negative_numbers(true),
         Shape::Map => arg.value_name("NAME=VALUE"),
         Shape::Json => arg.value_name("JSON"),
+        Shape::Content => arg.value_name("FILE").value_hint(ValueHint::FilePath),
         Shape::Text | Shape::Any => arg.value_name("TEXT"),
     };
     if !field.choices.is_empty() {

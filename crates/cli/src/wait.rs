@@ -62,16 +62,16 @@ fn is_away(e: &ClientError) -> bool {
 }
 
 fn state(job: &Value) -> State {
-    let status = job["status"].as_str().unwrap_or_default();
+    let status = job["status"].as_str().unwrap_or_default().to_lowercase().replace(' ', "_");
     let progress = |name: &str| job["progress"][name].as_u64().or_else(|| job[name].as_u64()).unwrap_or(0);
-    match status {
-        "Completed" => State::Completed,
-        "In Progress" | "Queued" => State::Running { done: progress("done"), total: progress("total") },
-        other => State::Ended {
-            status: other.into(),
-            message: ["/error/message", "/message", "/error"]
+    match status.as_str() {
+        "completed" => State::Completed,
+        "in_progress" | "queued" => State::Running { done: progress("done"), total: progress("total") },
+        _ => State::Ended {
+            status,
+            message: ["/error/message", "/error", "/message"]
                 .iter()
-                .find_map(|place| job.pointer(place)?.as_str())
+                .find_map(|place| job.pointer(place)?.as_str().filter(|text| !text.is_empty()))
                 .unwrap_or("the server's log has the reason")
                 .into(),
             code: job.pointer("/error/code").and_then(Value::as_u64).and_then(|n| ErrorCode::from_number(n as u32)),
@@ -88,14 +88,15 @@ mod tests {
 
     #[test]
     fn a_job_runs_completes_or_ends_with_its_reason() {
-        assert_eq!(state(&json!({ "status": "Completed" })), State::Completed);
-        let running = json!({ "status": "In Progress", "progress": { "done": 3, "total": 9 } });
+        assert_eq!(state(&json!({ "status": "completed" })), State::Completed);
+        let running = json!({ "status": "in_progress", "progress": { "done": 3, "total": 9, "percent": 33 } });
         assert_eq!(state(&running), State::Running { done: 3, total: 9 });
-        let failed = json!({ "status": "Failed", "error": { "code": 1010, "message": "disk full" } });
         let ended =
             |status: &str, message: &str, code| State::Ended { status: status.into(), message: message.into(), code };
-        assert_eq!(state(&failed), ended("Failed", "disk full", Some(ErrorCode::StorageFull)));
-        assert_eq!(state(&json!({ "status": "Cancelled", "message": "m" })), ended("Cancelled", "m", None));
+        let failed = json!({ "status": "failed", "error": "the disk is full", "progress": null });
+        assert_eq!(state(&failed), ended("failed", "the disk is full", None));
+        let coded = json!({ "status": "failed", "error": { "code": 1010, "message": "full" } });
+        assert_eq!(state(&coded), ended("failed", "full", Some(ErrorCode::StorageFull)));
         assert!(matches!(state(&json!({})), State::Ended { .. }));
     }
 }

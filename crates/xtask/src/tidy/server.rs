@@ -15,8 +15,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("audit", &["app::core", "app::ctx", "app::error"]),
     ("jobs", &["audit", "app::core", "app::ctx", "app::error", "app::records"]),
     ("settings", &[]),
+    ("housekeeping", &["app", "boot"]),
+    ("recover", &["app", "boot", "http", "settings"]),
     ("boot", &["access", "app", "audit", "http", "jobs", "settings"]),
-    ("lib", &["access", "app", "audit", "boot", "compat", "http", "jobs", "settings"]),
+    ("lib", &["access", "app", "audit", "boot", "compat", "http", "housekeeping", "jobs", "recover", "settings"]),
 ];
 
 /// Uses that look up, with what would mend them. One that is gone must leave this list.

@@ -241,7 +241,7 @@ pub fn secret_without(
 mod tests {
     use std::collections::BTreeMap;
 
-    use keyark_model::{DomainId, Id, RecordFacts, Time};
+    use keyark_model::{Id, RecordFacts, Time};
     use uuid::Uuid;
 
     use super::{SealedVersion, SecretBody, SecretHeader, SecretState, SecretVersion, secret_aad, secret_without};
@@ -328,14 +328,8 @@ mod tests {
     }
 
     #[test]
-    fn the_associated_data_names_domain_secret_and_version() {
-        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let all = [
-            secret_aad(DomainId(a), Id(a), 0),
-            secret_aad(DomainId(b), Id(a), 0),
-            secret_aad(DomainId(a), Id(b), 0),
-            secret_aad(DomainId(a), Id(a), 1),
-        ];
-        assert!(all.iter().enumerate().all(|(n, one)| !all[..n].contains(one) && one.len() == all[0].len()));
+    fn the_associated_data_names_the_version() {
+        assert_ne!(secret_aad(0), secret_aad(1));
+        assert_eq!(secret_aad(0).len(), secret_aad(1).len());
     }
 }
