@@ -155,7 +155,9 @@ fn publish(made: &Path, folder: &Folder) -> std::io::Result<()> {
     if std::fs::metadata(PathBuf::from(log)).is_ok_and(|m| m.len() > 0) {
         return Err(std::io::Error::other("the new store was not closed cleanly; start again"));
     }
-    std::fs::rename(made, folder.store())?;
+    // Of two first starts at once, the second one must not replace the store of the first: a link does not overwrite.
+    std::fs::hard_link(made, folder.store())?;
+    std::fs::remove_file(made)?;
     std::fs::File::open(folder.path())?.sync_all()
 }
 
