@@ -2,8 +2,11 @@
 
 mod access;
 mod auth;
+mod crypto;
 mod domains;
 mod http;
 mod keys;
+mod pages;
+mod restart;
 mod states;
 mod users;
