@@ -228,7 +228,10 @@ mod tests {
         let tree = Tree::of(endpoints());
         let command = tree.command();
         for verb in tree.verbs() {
-            let leaf = verb.words.iter().fold(&command, |at, word| at.find_subcommand(word).expect(verb.name()));
+            let leaf = verb
+                .words
+                .iter()
+                .fold(&command, |at, word| at.find_subcommand(word).unwrap_or_else(|| panic!("{}", verb.name())));
             let flags: HashSet<&str> = leaf.get_arguments().filter_map(|a| a.get_long()).collect();
             let schema = keyark_api::openapi::request_schema(&verb.endpoint);
             for wire in schema["properties"].as_object().into_iter().flatten().map(|(wire, _)| wire) {

@@ -103,6 +103,8 @@ pub enum BootError {
         "a key in the store does not open: {0}; the root of trust belongs to another store, or the disk was altered"
     )]
     Crypto(#[from] keyark_crypto::CryptoError),
+    #[error("cannot listen on {listen}: {source}; another program may hold it")]
+    Listen { listen: std::net::SocketAddr, source: std::io::Error },
     #[error("the store lacks {0}: it was not made by a complete first start; recover it from a backup")]
     Incomplete(&'static str),
 }
@@ -140,8 +142,7 @@ pub fn boot(settings: &Settings, now: Time) -> Result<Booted, BootError> {
     remove_database(&making);
     let first_password = {
         let store = Store::create(&making, &identity, now, options.clone())?;
-        let password = first_records(&store, identity.system, &root, now)?;
-        password
+        first_records(&store, identity.system, &root, now)?
     };
     publish(&making, &folder).map_err(|source| BootError::Io { path: making, source })?;
     let store = Store::open(&folder.store(), options)?;

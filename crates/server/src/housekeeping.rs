@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyark_crypto::keyring::KekOwner;
 use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Kind, Time};
 
@@ -72,8 +73,24 @@ pub fn expire(core: &Core, now: Time) -> Result<u64> {
     Ok(keys_expire(core, now)? as u64 + secrets_expire(core, now)?)
 }
 
+/// Goes on with sealing anew where a stop interrupted it, and after a restore.
+fn reseal(core: &Core) -> Result<()> {
+    for domain in core.store.domains()? {
+        if core.keyring.generations(KekOwner::Domain(domain)).len() > 1 {
+            core.reseal(domain)?;
+        }
+    }
+    Ok(())
+}
+
 /// Does so every minute until the server stops.
 pub async fn run(app: Arc<App>) {
+    if let Ok(core) = app.core() {
+        let done = tokio::task::spawn_blocking(move || reseal(&core));
+        if let Ok(Err(e)) = done.await {
+            tracing::error!(error = %e, "sealing anew failed");
+        }
+    }
     let mut interval = tokio::time::interval(INTERVAL);
     loop {
         interval.tick().await;

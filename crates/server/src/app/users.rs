@@ -202,16 +202,21 @@ impl Handle<UserDelete> for App {
 }
 
 impl App {
-    /// Nobody changes or removes a user with rights that they could not give: that would be a way to take them.
+    /// Nobody changes or removes a user with rights that they could not give: that would be a way to take them. A user
+    /// of root may have rights in other domains; only root's own administrators stand above those.
     fn may_touch(&self, ctx: &Ctx, user: Id) -> Result<()> {
-        let roles = ctx.caller()?.roles;
-        match groups_of(&ctx.core, ctx.domain()?, user)?.iter().find(|g| !roles.may_grant(g)) {
-            None => Ok(()),
-            Some(group) => Err(AppError::new(
-                ErrorCode::Forbidden,
-                format!("this user is in {group:?}, which the caller may not give; ask an administrator"),
-            )),
+        let (own, roles) = (ctx.domain()?, ctx.caller()?.roles);
+        for domain in ctx.core.store.domains()? {
+            for group in groups_of(&ctx.core, domain, user)? {
+                if !roles.may_grant(&group) || domain != own && !roles.has(Role::Admin) {
+                    return Err(AppError::new(
+                        ErrorCode::Forbidden,
+                        "this user has rights that the caller may not give; ask an administrator",
+                    ));
+                }
+            }
         }
+        Ok(())
     }
 
     /// The last admin of a domain that has one cannot be removed or disabled.
