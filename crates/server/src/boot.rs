@@ -144,9 +144,22 @@ pub fn boot(settings: &Settings, now: Time) -> Result<Booted, BootError> {
         let store = Store::create(&making, &identity, now, options.clone())?;
         first_records(&store, identity.system, &root, now)?
     };
-    std::fs::rename(&making, folder.store()).map_err(|source| BootError::Io { path: making, source })?;
+    publish(&making, &folder).map_err(|source| BootError::Io { path: making, source })?;
     let store = Store::open(&folder.store(), options)?;
     Ok(Booted { core: open(store, &root)?, first_password: Some(first_password) })
+}
+
+/// Gives the complete store its name. What stands in a write-ahead log of the old name would be lost by that.
+fn publish(made: &Path, folder: &Folder) -> std::io::Result<()> {
+    let mut log = made.as_os_str().to_owned();
+    log.push("-wal");
+    if std::fs::metadata(PathBuf::from(log)).is_ok_and(|m| m.len() > 0) {
+        return Err(std::io::Error::other("the new store was not closed cleanly; start again"));
+    }
+    // Of two first starts at once, the second one must not replace the store of the first: a link does not overwrite.
+    std::fs::hard_link(made, folder.store())?;
+    std::fs::remove_file(made)?;
+    std::fs::File::open(folder.path())?.sync_all()
 }
 
 /// Removes a database file that was not finished, with what belongs to it.

@@ -182,13 +182,15 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // What was handed in before is still committed: `Stop` stands behind it in the queue.
         let _ = self.queue.send(Job::Stop);
-        self.shared.signal(|wal| wal.stop = true);
         self.pool.close();
+        // One after the other: SQLite copies the WAL into the database when a connection closes alone. Two that close
+        // at the same moment each take the other one for alive, and the WAL stays.
         for thread in lock(&self.threads).drain(..) {
             // The last handle may go in a callback, on the writer's own thread.
             if thread.thread().id() != std::thread::current().id() {
                 let _ = thread.join();
             }
+            self.shared.signal(|wal| wal.stop = true);
         }
     }
 }

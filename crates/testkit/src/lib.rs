@@ -1,1 +1,8 @@
-//! Everything tests share: throw-away servers, fixtures, fault injection, whole-product stories.
+//! Everything tests share: throw-away servers, clients of them, and pages held against their committed copies.
+
+pub mod client;
+pub mod committed;
+pub mod server;
+
+pub use client::{Answer, Client};
+pub use server::{TestDomain, TestServer};

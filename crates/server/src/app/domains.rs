@@ -247,6 +247,7 @@ impl Ctx {
         let current = self.core.keyring.current(KekOwner::Domain(domain));
         let mut all = self.core.load_all::<KekHeader>(domain)?;
         all.retain(|k| k.header.purpose == "kek");
+        all.sort_by_key(|k| k.header.generation);
         Ok(all.iter().map(|k| kek_shown(k, current)).collect())
     }
 }

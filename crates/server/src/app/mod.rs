@@ -143,24 +143,33 @@ impl App {
     {
         let core = self.core()?;
         let now = self.now();
-        let principal = match E::RIGHT {
-            Right::Public => None,
-            right => {
-                let principal = self.principals.authenticate(&core, &request, now)?;
-                if principal.must_change_password {
-                    return Err(AppError::new(
-                        ErrorCode::PasswordChangeRequired,
-                        "change the password first: PATCH /v1/auth/changepw or `keyark self changepw`",
-                    ));
-                }
-                if !principal.may(right) && !E::decides_by_itself() {
-                    return Err(refusal::<E>(&principal));
-                }
-                Some(principal)
-            }
-        };
+        let principal = self.admit_at::<E>(&core, &request, now)?;
         let ctx = Ctx { app: self.clone(), core, principal, now, request, action: E::ID };
         self.handle(&ctx, body).await
+    }
+}
+
+impl App {
+    /// Whether a request may come in at all; asked before a large body is read, and again by `call`.
+    pub fn admit<E: Endpoint>(&self, request: &Request) -> Result<Option<Arc<Principal>>> {
+        self.admit_at::<E>(&*self.core()?, request, self.now())
+    }
+
+    fn admit_at<E: Endpoint>(&self, core: &Core, request: &Request, now: Time) -> Result<Option<Arc<Principal>>> {
+        if E::RIGHT == Right::Public {
+            return Ok(None);
+        }
+        let principal = self.principals.authenticate(core, request, now)?;
+        if principal.must_change_password {
+            return Err(AppError::new(
+                ErrorCode::PasswordChangeRequired,
+                "change the password first: PATCH /v1/auth/changepw or `keyark self changepw`",
+            ));
+        }
+        if !principal.may(E::RIGHT) && !E::decides_by_itself() {
+            return Err(refusal::<E>(&principal));
+        }
+        Ok(Some(principal))
     }
 }
 
@@ -171,8 +180,9 @@ trait Lenient {
 
 impl<E: Endpoint> Lenient for E {
     fn decides_by_itself() -> bool {
-        matches!(E::RIGHT, Right::KeyUse | Right::KeyExport | Right::KeyRead) && E::PATH.contains('{')
-            || E::PATH.starts_with("/v1/crypto/")
+        // A change needs the right in any case, but whether its refusal may name the key depends on the key.
+        let of_keys = matches!(E::RIGHT, Right::KeyUse | Right::KeyExport | Right::KeyRead | Right::KeyWrite);
+        of_keys && E::PATH.contains('{') || E::PATH.starts_with("/v1/crypto/")
     }
 }
 

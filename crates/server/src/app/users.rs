@@ -6,8 +6,9 @@ use keyark_crypto::{SecretBytes, password};
 use keyark_model::access::Role;
 pub use keyark_model::people::UserHeader;
 use keyark_model::{DomainId, Id, Kind};
-use keyark_store::Write;
+use keyark_store::{Must, Write};
 
+use super::auth::sessions_revoked;
 use super::core::Core;
 use super::ctx::{Ctx, wildcard};
 use super::error::{AppError, Result};
@@ -155,10 +156,13 @@ impl Handle<UserUpdate> for App {
         header.nickname = r.nickname.or(header.nickname);
         header.password_change_required = r.password_change_required.unwrap_or(header.password_change_required);
         header.user_metadata = r.user_metadata.unwrap_or(header.user_metadata);
-        if r.disabled == Some(true) {
-            self.keep_an_admin(ctx, stored.id())?;
-        }
+        let must = match r.disabled {
+            Some(true) => self.keep_an_admin(ctx, stored.id())?,
+            _ => Vec::new(),
+        };
         header.disabled = r.disabled.unwrap_or(header.disabled);
+        // Who was locked out, or whose password somebody else now knows, must not go on with an old token.
+        let out = r.disabled == Some(true) || r.password.is_some();
         if r.locked == Some(false) {
             ctx.app.lockout.succeeded(&account_key(stored.record.domain, &header.name));
         }
@@ -175,7 +179,11 @@ impl Handle<UserUpdate> for App {
                 ctx.core.put(domain, stored.id(), revision, &header, phc.as_bytes())?
             }
         };
-        ctx.commit(header.username.clone(), vec![], vec![write]).await?;
+        let mut writes = vec![write];
+        if out {
+            writes.extend(sessions_revoked(&ctx.core, domain, stored.id(), ctx.now)?);
+        }
+        ctx.commit(header.username.clone(), must, writes).await?;
         let stored = ctx.core.load(domain, stored.id())?;
         Ok(Reply::json(shown(&ctx.app, &ctx.core, &stored)?).at(stored.revision()))
     }
@@ -186,10 +194,10 @@ impl Handle<UserDelete> for App {
         let stored = ctx.user_load(&r.id)?;
         ctx.check_match(stored.revision())?;
         self.may_touch(ctx, stored.id())?;
-        self.keep_an_admin(ctx, stored.id())?;
+        let must = self.keep_an_admin(ctx, stored.id())?;
         let mut writes: Vec<Write> = groups_without(&ctx.core, stored.record.domain, stored.id(), ctx.now)?;
         writes.push(ctx.core.delete(&stored));
-        ctx.commit(stored.header.username.clone(), vec![], writes).await?;
+        ctx.commit(stored.header.username.clone(), must, writes).await?;
         Ok(Reply::none())
     }
 }
@@ -212,22 +220,29 @@ impl App {
         Ok(())
     }
 
-    /// The last admin of a domain that has one cannot be removed or disabled.
-    pub(super) fn keep_an_admin(&self, ctx: &Ctx, leaving: Id) -> Result<()> {
+    /// The last admin of a domain that has one cannot be removed or disabled. What this was decided by must still stand
+    /// at the commit: otherwise two admins who remove each other at the same moment leave none.
+    pub(super) fn keep_an_admin(&self, ctx: &Ctx, leaving: Id) -> Result<Vec<Must>> {
         let domain = ctx.domain()?;
-        let admins = ctx.core.load_named::<GroupHeader>(domain, Role::Admin.name())?.header.members;
-        let another = |id: &Id| {
-            *id != leaving
-                && [domain, DomainId::ROOT]
-                    .iter()
-                    .any(|d| ctx.core.load::<UserHeader>(*d, *id).is_ok_and(|u| !u.header.disabled))
+        let group = ctx.core.load_named::<GroupHeader>(domain, Role::Admin.name())?;
+        if !group.header.members.contains(&leaving) {
+            return Ok(Vec::new());
+        }
+        let enabled = |id: &Id| {
+            [domain, DomainId::ROOT]
+                .iter()
+                .find_map(|d| ctx.core.load::<UserHeader>(*d, *id).ok())
+                .filter(|u| !u.header.disabled)
         };
-        if admins.contains(&leaving) && !admins.iter().any(another) {
+        let Some(other) = group.header.members.iter().filter(|id| **id != leaving).find_map(enabled) else {
             return Err(AppError::new(
                 ErrorCode::LastAdmin,
                 "this is the last member of the group admin; put another user into it first",
             ));
-        }
-        Ok(())
+        };
+        Ok(vec![
+            Must::Unchanged { kind: Kind::Group, id: group.id(), revision: group.revision() },
+            Must::Unchanged { kind: Kind::User, id: other.id(), revision: other.revision() },
+        ])
     }
 }

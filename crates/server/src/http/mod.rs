@@ -8,6 +8,7 @@ pub mod tls;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{ConnectInfo, RawPathParams, Request as HttpRequest, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -44,10 +45,15 @@ where
     let fields = Arc::new(Fields::of(&EndpointInfo::of::<E>()));
     let handler = move |State(app): State<Arc<App>>,
                         ConnectInfo(peer): ConnectInfo<Peer>,
-                        path: RawPathParams,
+                        path: Result<RawPathParams, RawPathParamsRejection>,
                         http: HttpRequest| {
         let fields = fields.clone();
-        async move { dispatch::<E>(app, peer, path, http, &fields).await }
+        async move {
+            match path {
+                Ok(path) => dispatch::<E>(app, peer, path, http, &fields).await,
+                Err(_) => answer_error(&request_id_of(http.headers()), &not_utf8()),
+            }
+        }
     };
     for path in std::iter::once(&E::PATH).chain(E::ALSO) {
         let method: MethodRouter<Arc<App>> = on(filter(E::METHOD), handler.clone());
@@ -70,27 +76,38 @@ macro_rules! routes {
 
 keyark_api::for_each_endpoint!(routes);
 
-async fn wrong_method() -> Response {
-    answer_error(&new_request_id(), &AppError::new(ErrorCode::MethodNotAllowed, "this path does not know this method"))
+fn not_utf8() -> AppError {
+    AppError::new(ErrorCode::BadRequest, "the path is not percent-encoded UTF-8")
 }
 
-async fn no_such_path() -> Response {
+async fn wrong_method(headers: HeaderMap) -> Response {
+    let e = AppError::new(ErrorCode::MethodNotAllowed, "this path does not know this method; see the header Allow");
+    answer_error(&request_id_of(&headers), &e)
+}
+
+async fn no_such_path(headers: HeaderMap) -> Response {
     let e = AppError::new(ErrorCode::NotFound, "there is no such path; the list is at /v1/openapi.json and /docs");
-    answer_error(&new_request_id(), &e)
+    answer_error(&request_id_of(&headers), &e)
 }
 
 fn new_request_id() -> String {
     uuid::Uuid::from_bytes(random::bytes()).simple().to_string()
 }
 
-/// Reads what every request may carry in its headers.
-fn request_of(headers: &HeaderMap, peer: Peer) -> Result<Request, AppError> {
-    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-    let id = text("x-request-id")
+/// The id that a request brings, or a new one.
+fn request_id_of(headers: &HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|v| v.to_str().ok());
+    given
         .filter(|id| {
             (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         })
-        .map_or_else(new_request_id, str::to_owned);
+        .map_or_else(new_request_id, str::to_owned)
+}
+
+/// Reads what every request may carry in its headers.
+fn request_of(headers: &HeaderMap, peer: Peer) -> Result<Request, AppError> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    let id = request_id_of(headers);
     let token = text("authorization")
         .and_then(|v| v.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
@@ -121,7 +138,7 @@ where
     let (parts, body) = http.into_parts();
     let mut request = match request_of(&parts.headers, peer) {
         Ok(request) => request,
-        Err(e) => return answer_error(&new_request_id(), &e),
+        Err(e) => return answer_error(&request_id_of(&parts.headers), &e),
     };
     let id = request.id.clone();
     let content = match read::<E>(&app, &mut request, &path, &parts, body, fields).await {

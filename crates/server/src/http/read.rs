@@ -1,8 +1,9 @@
 //! Reading a request: path, query and body become the one struct of the endpoint.
 
-use axum::body::Body as HttpBody;
+use axum::body::{Body as HttpBody, BodyDataStream};
 use axum::extract::RawPathParams;
 use axum::http::request::Parts;
+use futures_util::StreamExt as _;
 use keyark_api::endpoint::Body;
 use keyark_api::{Endpoint, EndpointInfo, ErrorCode};
 use serde_json::{Map, Value};
@@ -39,7 +40,8 @@ impl Fields {
             Shape::Number => text.parse::<f64>().map(Value::from).map_err(|_| bad("a number"))?,
             Shape::Boolean => text.parse::<bool>().map(Value::from).map_err(|_| bad("true or false"))?,
             Shape::List => Value::Array(vec![Value::String(text.into())]),
-            Shape::Json => serde_json::from_str(text).map_err(|_| bad("JSON"))?,
+            // A time is such a field, too: what is no JSON is the text itself, and the field's own type judges it.
+            Shape::Json => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into())),
         })
     }
 }
@@ -71,14 +73,21 @@ pub async fn read<E: Endpoint>(
     fields: &Fields,
 ) -> Result<E, AppError> {
     let query = parts.uri.query().unwrap_or_default();
-    let mut bytes = axum::body::Bytes::new();
+    let mut bytes = Vec::new();
     match E::BODY {
         Body::Json => {
             check_media_type(parts)?;
-            bytes = axum::body::to_bytes(body, app.settings.largest_body).await.map_err(|_| too_large(app))?;
+            let small = axum::body::HttpBody::size_hint(&body).upper().is_some_and(|size| size <= SMALL_BODY);
+            let body = if small { body } else { admitted::<E>(app, request, body).await? };
+            bytes = collect(app, body).await?;
         }
-        Body::File => request.file = Some(super::serve::spool(app, body).await?),
-        Body::Query => {}
+        Body::File => {
+            let body = admitted::<E>(app, request, body).await?;
+            request.file = Some(super::serve::spool(app, body).await?);
+        }
+        // A body that nobody reads would end the connection under the client's next request.
+        Body::Query if axum::body::HttpBody::is_end_stream(&body) => {}
+        Body::Query => drain(&mut body.into_data_stream()).await,
     }
     let empty = bytes.iter().all(u8::is_ascii_whitespace);
     if path.iter().next().is_none() && query.is_empty() && !empty {
@@ -103,6 +112,47 @@ pub async fn read<E: Endpoint>(
     serde_json::from_value(Value::Object(object)).map_err(unreadable)
 }
 
+/// Bodies up to here are read before the token is looked at.
+const SMALL_BODY: u64 = 64 << 10;
+/// How much of a body that is refused is read and thrown away, so that the client hears why before it is cut off.
+const MOST_DRAINED: usize = 64 << 20;
+
+/// A body whose sender may do this: nobody fills memory or disk before that is known.
+async fn admitted<E: Endpoint>(app: &App, request: &Request, body: HttpBody) -> Result<HttpBody, AppError> {
+    match app.admit::<E>(request) {
+        Ok(_) => Ok(body),
+        Err(e) => {
+            drain(&mut body.into_data_stream()).await;
+            Err(e)
+        }
+    }
+}
+
+async fn drain(stream: &mut BodyDataStream) {
+    let mut drained = 0;
+    while let Some(Ok(chunk)) = stream.next().await {
+        drained += chunk.len();
+        if drained > MOST_DRAINED {
+            return;
+        }
+    }
+}
+
+/// The whole body, if it is not too large.
+async fn collect(app: &App, body: HttpBody) -> Result<Vec<u8>, AppError> {
+    let mut bytes = Vec::new();
+    let mut stream = body.into_data_stream();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| AppError::new(ErrorCode::BadRequest, "the body broke off; send it again"))?;
+        if bytes.len() + chunk.len() > app.settings.largest_body {
+            drain(&mut stream).await;
+            return Err(too_large(app));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
 fn check_media_type(parts: &Parts) -> Result<(), AppError> {
     let media = parts.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("application/json");
     match media.split(';').next().map(str::trim) {
@@ -113,10 +163,7 @@ fn check_media_type(parts: &Parts) -> Result<(), AppError> {
 
 fn too_large(app: &App) -> AppError {
     let limit = app.settings.largest_body;
-    AppError::new(
-        ErrorCode::TooLarge,
-        format!("the body is larger than {limit} bytes, or the connection broke; split the batch"),
-    )
+    AppError::new(ErrorCode::TooLarge, format!("the body is larger than {limit} bytes; split the batch"))
 }
 
 /// What serde says names the field; it never repeats a whole value.

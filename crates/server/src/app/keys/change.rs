@@ -4,8 +4,8 @@ use keyark_api::endpoint::NoBody;
 use keyark_api::keys::{Key, KeyAliasAdd, KeyAliasDelete, KeyLink, KeyLinkAdd, KeyLinkDelete, KeyUpdate, NewAlias};
 use keyark_model::key::{KeyName, Link, State, UsageMask};
 
-use super::create::{aliases_add, meta_split, parse};
-use super::{key_id_of, key_links, key_shown, version_of};
+use super::create::{aliases_add, meta_split, names_distinct, parse};
+use super::{key_id_of, key_links, key_shown, link_id, version_of};
 use crate::app::ctx::Ctx;
 use crate::app::error::{AppError, Result};
 use crate::app::records::Stored;
@@ -17,6 +17,7 @@ impl Handle<KeyUpdate> for App {
         let mut h = stored.header.clone();
         if let Some(name) = r.name {
             h.name = KeyName::new(name).map_err(|e| AppError::invalid(e.to_string()))?;
+            names_distinct(&h)?;
         }
         if let Some(mask) = r.usage_mask {
             let asked = UsageMask::new(mask).map_err(|e| AppError::invalid(e.to_string()))?;
@@ -111,11 +112,10 @@ impl Handle<KeyLinkDelete> for App {
     async fn handle(&self, ctx: &Ctx, r: KeyLinkDelete) -> Result<Reply<NoBody>> {
         let stored = ctx.key_load_mine(&r.id, None)?;
         let mut h = stored.header.clone();
-        let index: usize = r.link.parse().map_err(|_| AppError::not_found("the link"))?;
-        if index >= h.links.len() {
+        h.links.retain(|l| link_id(l) != r.link);
+        if h.links.len() == stored.header.links.len() {
             return Err(AppError::not_found("the link"));
         }
-        h.links.remove(index);
         h.updated_at = ctx.now;
         ctx.commit_header(&stored, &h).await?;
         Ok(Reply::none())

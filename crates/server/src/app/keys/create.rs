@@ -1,6 +1,6 @@
 //! Making keys, importing them, and making further versions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyark_api::ErrorCode;
 use keyark_api::keys::{Key, KeyCreate, KeyVersionCreate, NewAlias};
@@ -59,7 +59,19 @@ pub fn aliases_add(header: &mut KeyHeader, new: Vec<NewAlias>) -> Result<()> {
         let index = header.aliases.iter().map(|a| a.index + 1).max().unwrap_or(0);
         header.aliases.push(Alias { alias: name, index, kind });
     }
-    Ok(())
+    names_distinct(header)
+}
+
+/// A key's name and aliases differ from each other; that they differ from those of other keys, the store sees to.
+pub fn names_distinct(header: &KeyHeader) -> Result<()> {
+    let mut seen = BTreeSet::from([header.name.as_str()]);
+    match header.aliases.iter().find(|a| !seen.insert(a.alias.as_str())) {
+        None => Ok(()),
+        Some(a) => Err(AppError::new(
+            ErrorCode::KeyAlreadyExists,
+            format!("the name {:?} is taken by this key itself; choose another", a.alias.as_str()),
+        )),
+    }
 }
 
 /// What a request says of the material it brings.
@@ -140,6 +152,15 @@ impl Handle<KeyCreate> for App {
             None => Core::new_id(ctx.now),
             Some(text) => text.parse().map_err(|_| AppError::invalid("id is a UUID"))?,
         };
+        if ctx.core.store.get(ctx.domain()?, Kind::Key, id)?.is_some() {
+            return Err(AppError::new(
+                ErrorCode::KeyAlreadyExists,
+                format!("a key with the id {id} exists; leave the id out, or make a version of that key"),
+            ));
+        }
+        if r.include_material && r.unexportable {
+            return Err(unexportable());
+        }
         let imported = r.material.is_some();
         let material = match &r.material {
             None => ctx.material_generate(spec).await?,
@@ -214,14 +235,15 @@ impl Handle<KeyCreate> for App {
         let stored = Stored { record: keyark_model::Record { domain, id, revision, ..empty_record() }, header };
         let mut key = key_shown(ctx, &stored, version_of(&stored.header, None)?, Some("meta,links"));
         if r.include_material {
-            if r.unexportable {
-                return Err(AppError::new(ErrorCode::Unexportable, "the key was made, but it is unexportable"));
-            }
             let material = &body.versions()[0].material;
             super::export::material_show(&mut key, material, r.format.as_deref(), r.encoding.as_deref())?;
         }
         Ok(Reply::json(key).at(revision))
     }
+}
+
+fn unexportable() -> AppError {
+    AppError::new(ErrorCode::Unexportable, "an unexportable key does not show its material; leave includeMaterial out")
 }
 
 /// A record whose fields matter only for showing the key that was just committed.
@@ -244,6 +266,9 @@ impl Handle<KeyVersionCreate> for App {
         let mut header = stored.header.clone();
         if header.deletion_date.is_some() {
             return Err(AppError::new(ErrorCode::KeyState, "the key's deletion is scheduled; undelete it first"));
+        }
+        if r.include_material && header.unexportable {
+            return Err(unexportable());
         }
         let newest = version_of(&header, None)?.clone();
         if newest.state_at(ctx.now).is_compromised() || newest.state_at(ctx.now).is_destroyed() {
@@ -297,12 +322,6 @@ impl Handle<KeyVersionCreate> for App {
         let stored = Stored { record: keyark_model::Record { revision, ..stored.record }, header };
         let mut key = key_shown(ctx, &stored, version_of(&stored.header, None)?, None);
         if r.include_material {
-            if stored.header.unexportable {
-                return Err(AppError::new(
-                    ErrorCode::Unexportable,
-                    "the version was made, but the key is unexportable",
-                ));
-            }
             let material = &body.version(number).ok_or_else(|| AppError::internal("no new version"))?.material;
             super::export::material_show(&mut key, material, r.format.as_deref(), r.encoding.as_deref())?;
         }

@@ -41,6 +41,9 @@ impl Handle<KeyExport> for App {
         if stored.header.unexportable {
             return Err(AppError::new(ErrorCode::Unexportable, "the key is unexportable; back it up instead"));
         }
+        if stored.header.deletion_date.is_some() {
+            return Err(AppError::new(ErrorCode::KeyState, "the key's deletion is scheduled; undelete it first"));
+        }
         let version = version_of(&stored.header, r.version)?;
         let state = version.state_at(ctx.now);
         if !state.permits(Class::Export) {

@@ -172,10 +172,10 @@ impl Ctx {
             if sort.is_some() {
                 sorted.push(stored);
             } else if all {
-                found.push(shown(&stored));
                 if found.len() as u64 >= page.limit {
                     return ControlFlow::Break(());
                 }
+                found.push(shown(&stored));
             } else if total > page.skip && (found.len() as u64) < page.limit {
                 found.push(shown(&stored));
             }

@@ -11,7 +11,7 @@ use keyark_api::ErrorCode;
 use keyark_api::keys::{Key, KeyLink};
 use keyark_crypto::algorithm::{AlgorithmError, KeyBody};
 use keyark_model::access::Right;
-use keyark_model::key::{KeyHeader, Operation, VersionHeader};
+use keyark_model::key::{KeyHeader, Link, Operation, VersionHeader};
 use keyark_model::{DomainId, Id, Kind};
 
 use super::core::Core;
@@ -68,7 +68,10 @@ impl Ctx {
     /// A key that the caller may change.
     pub fn key_load_mine(&self, text: &str, kind: Option<&str>) -> Result<Stored<KeyHeader>> {
         let stored = self.key_load(text, kind)?;
-        self.require(Right::KeyWrite)?;
+        if !self.caller()?.may(Right::KeyWrite) {
+            // The caller may see this key, by its role or by the key's permissions.
+            return Err(AppError::forbidden(self.action));
+        }
         self.check_match(stored.revision())?;
         Ok(stored)
     }
@@ -183,12 +186,14 @@ pub fn key_shown(ctx: &Ctx, stored: &Stored<KeyHeader>, version: &VersionHeader,
 
 /// Links as the wire shows them.
 pub fn key_links(header: &KeyHeader) -> Vec<KeyLink> {
-    let shown = |(n, link): (usize, &keyark_model::key::Link)| KeyLink {
-        id: n.to_string(),
-        kind: link.kind.word().into(),
-        target: link.target.to_string(),
-    };
-    header.links.iter().enumerate().map(shown).collect()
+    let shown =
+        |link: &Link| KeyLink { id: link_id(link), kind: link.kind.word().into(), target: link.target.to_string() };
+    header.links.iter().map(shown).collect()
+}
+
+/// A link's name in its key: what it says, so that it stays the same when another one goes.
+fn link_id(link: &Link) -> String {
+    format!("{}-{}", link.kind.word(), link.target)
 }
 
 /// The id of a key named by id, name or alias, for links and secrets.

@@ -1,0 +1,603 @@
+//! Keys: made, imported, exported, listed, changed, shared by permissions.
+
+use keyark_api::ErrorCode;
+use keyark_model::access::Role;
+use keyark_model::key::KeySpec;
+use keyark_testkit::client::base64;
+use keyark_testkit::{Client, TestServer};
+use serde_json::{Value, json};
+
+/// The fields of `POST` that ask for a kind of key.
+pub fn asked(spec: KeySpec) -> Value {
+    let mut fields = json!({ "algorithm": spec.algorithm().word(), "size": spec.size() });
+    if let Some(curve) = spec.curve() {
+        fields["curveid"] = curve.word().into();
+    }
+    fields
+}
+
+/// Two objects of JSON as one.
+pub fn with(mut fields: Value, more: Value) -> Value {
+    fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    fields
+}
+
+fn names(page: &Value) -> Vec<String> {
+    let mut names: Vec<_> =
+        page["resources"].as_array().unwrap().iter().map(|k| k["name"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+fn at(name: &str) -> String {
+    format!("/v1/vault/keys2/{name}")
+}
+
+#[test]
+fn every_kind_of_key_is_made_exported_and_imported_again() {
+    let server = TestServer::start();
+    for &spec in KeySpec::ALL {
+        let made = server.admin.key(asked(spec));
+        let id = made["id"].as_str().unwrap();
+        assert_eq!(made["algorithm"], spec.algorithm().word(), "{spec}");
+        assert_eq!(made["size"], spec.size(), "{spec}");
+        assert_eq!(made["curveid"].as_str(), spec.curve().map(|c| c.word()), "{spec}");
+        assert_eq!(made["state"], "Active", "{spec}");
+        assert_eq!(made["usageMask"], spec.default_usage().bits(), "{spec}");
+        assert_eq!(made["name"], format!("key-{id}"));
+        assert_eq!((&made["version"], &made["versionsCount"], &made["uuid"]), (&json!(0), &json!(1), &made["id"]));
+        assert!(made.get("material").is_none(), "{spec}");
+        let shown = server.admin.get(&at(id)).ok(200);
+        assert_eq!(shown["publickey"].is_string(), !spec.is_symmetric(), "{spec}");
+        assert_eq!(shown["sha256Fingerprint"].as_str().unwrap().len(), 64);
+
+        let mut forms = vec![json!({})];
+        if spec.is_symmetric() {
+            forms.extend([json!({ "encoding": "base64" }), json!({ "format": "raw", "encoding": "hex" })]);
+        }
+        for form in forms {
+            let exported = server.admin.post(&format!("{}/export", at(id)), form.clone()).ok(200);
+            assert_eq!(exported["id"], made["id"]);
+            let material = exported["material"].as_str().unwrap();
+            if spec.is_symmetric() && form.get("encoding").is_none_or(|e| e == "hex") {
+                assert_eq!(material.len() as u32, spec.size() / 4, "{spec}");
+            }
+            let mut import = with(asked(spec), json!({ "material": material }));
+            for field in ["encoding", "format"] {
+                if let Some(value) = exported.get(field) {
+                    import[field] = value.clone();
+                }
+            }
+            let imported = server.admin.key(import);
+            assert_ne!(imported["id"], made["id"]);
+            assert_eq!(imported["sha256Fingerprint"], shown["sha256Fingerprint"], "{spec} {form}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_key_travels_wrapped() {
+    let server = TestServer::start();
+    server.admin.key(json!({ "name": "kek" }));
+    server.admin.key(json!({ "name": "rsa", "algorithm": "RSA", "size": 2048 }));
+    for &spec in KeySpec::ALL {
+        let made = server.admin.key(asked(spec));
+        let path = format!("{}/export", at(made["id"].as_str().unwrap()));
+        let wrapped = server.admin.post(&path, json!({ "wrapKeyName": "kek" })).ok(200);
+        assert!(wrapped["wrappedBy"].is_string() && wrapped["encoding"] == "base64", "{wrapped}");
+        let import = with(asked(spec), json!({ "material": wrapped["material"], "wrapKeyName": "kek" }));
+        let imported = server.admin.key(import);
+        assert_eq!(imported["sha256Fingerprint"], made["sha256Fingerprint"], "{spec}");
+        let by_rsa = server.admin.post(&path, json!({ "wrapKeyName": "rsa" }));
+        if spec.is_symmetric() {
+            let import = with(asked(spec), json!({ "material": by_rsa.ok(200)["material"], "wrapKeyName": "rsa" }));
+            assert_eq!(server.admin.key(import)["sha256Fingerprint"], made["sha256Fingerprint"], "{spec}");
+        }
+    }
+    let damaged = json!({ "material": base64([7; 40]), "wrapKeyName": "kek" });
+    server.admin.post("/v1/vault/keys2", damaged).fails(ErrorCode::CryptoFailed, "");
+    server.admin.key(json!({ "name": "mac", "algorithm": "HMAC-SHA256" }));
+    let by_mac = server.admin.post(&format!("{}/export", at("kek")), json!({ "wrapKeyName": "mac" }));
+    by_mac.fails(ErrorCode::KeyState, "usageMask");
+}
+
+#[test]
+fn what_a_creation_refuses() {
+    let server = TestServer::start();
+    let hex = "00".repeat(32);
+    for (body, code, text) in [
+        (json!({ "algorithm": "DES" }), ErrorCode::InvalidParam, "AES, ChaCha20"),
+        (json!({ "size": 512 }), ErrorCode::InvalidParam, "128, 192 or 256"),
+        (json!({ "algorithm": "RSA", "size": 1024 }), ErrorCode::InvalidParam, "2048, 3072 or 4096"),
+        (json!({ "algorithm": "EC" }), ErrorCode::InvalidParam, "curveid"),
+        (json!({ "algorithm": "EC", "curveid": "secp256k1" }), ErrorCode::InvalidParam, "secp256r1"),
+        (json!({ "curveid": "secp256r1" }), ErrorCode::InvalidParam, "no curveid"),
+        (json!({ "usageMask": 1 }), ErrorCode::InvalidParam, "Sign (1)"),
+        (json!({ "usageMask": 4_194_304 }), ErrorCode::InvalidParam, "4194303"),
+        (json!({ "name": "" }), ErrorCode::InvalidParam, "at least one"),
+        (json!({ "name": "a<b" }), ErrorCode::InvalidParam, "must not contain"),
+        (json!({ "name": "a\\b" }), ErrorCode::InvalidParam, "must not contain"),
+        (json!({ "name": "x".repeat(257) }), ErrorCode::InvalidParam, "at most 256"),
+        (json!({ "aliases": [{ "alias": "a>b" }] }), ErrorCode::InvalidParam, "must not contain"),
+        (json!({ "aliases": [{ "alias": "a", "type": "number" }] }), ErrorCode::InvalidParam, "string, uri"),
+        (json!({ "id": "not a uuid" }), ErrorCode::InvalidParam, "UUID"),
+        (json!({ "state": "Destroyed" }), ErrorCode::InvalidParam, "no material"),
+        (json!({ "state": "Paused" }), ErrorCode::InvalidParam, "Pre-Active, Active"),
+        (json!({ "material": "zz" }), ErrorCode::InvalidParam, "hex"),
+        (json!({ "material": "0" }), ErrorCode::InvalidParam, "hex"),
+        (json!({ "material": "00" }), ErrorCode::InvalidParam, ""),
+        (json!({ "material": hex, "encoding": "utf8" }), ErrorCode::InvalidParam, "hex or base64"),
+        (json!({ "material": hex, "format": "jwk" }), ErrorCode::InvalidParam, "format is"),
+        (json!({ "material": hex, "wrapKeyName": "none" }), ErrorCode::NotFound, "not found"),
+        (json!({ "meta": { "permissions": { "Fly": ["x"] } } }), ErrorCode::InvalidParam, "ReadKey"),
+        (json!({ "meta": { "permissions": 7 } }), ErrorCode::InvalidParam, "permissions"),
+        (json!({ "meta": { "ownerId": 7 } }), ErrorCode::InvalidParam, "ownerId"),
+        (
+            json!({ "activationDate": "2027-01-01T00:00:00Z", "deactivationDate": "2026-06-01T00:00:00Z" }),
+            ErrorCode::InvalidParam,
+            "must not be before",
+        ),
+        (json!({ "activationDate": "tomorrow" }), ErrorCode::BadRequest, "RFC 3339"),
+        (json!({ "unexportable": true, "includeMaterial": true }), ErrorCode::Unexportable, ""),
+    ] {
+        let refused = server.admin.post("/v1/vault/keys2", body.clone());
+        refused.fails(code, text);
+    }
+    assert_eq!(server.admin.get("/v1/vault/keys2").ok(200)["total"], 0, "a refused creation leaves nothing");
+}
+
+#[test]
+fn names_aliases_and_ids_are_unique_together() {
+    let server = TestServer::start();
+    let one = server.admin.key(json!({ "name": "one", "aliases": [{ "alias": "uno" }] }));
+    let create = |body: Value| server.admin.post("/v1/vault/keys2", body);
+    for taken in ["one", "uno"] {
+        create(json!({ "name": taken })).fails(ErrorCode::KeyAlreadyExists, "taken");
+        let alias = json!({ "name": "two", "aliases": [{ "alias": taken }] });
+        create(alias).fails(ErrorCode::KeyAlreadyExists, "taken");
+    }
+    create(json!({ "name": "One" })).ok(201);
+    let id = one["id"].as_str().unwrap();
+    create(json!({ "id": id, "name": "other" })).fails(ErrorCode::KeyAlreadyExists, "leave the id out");
+    let doubled = json!({ "name": "self", "aliases": [{ "alias": "self" }] });
+    create(doubled).fails(ErrorCode::KeyAlreadyExists, "itself");
+    server.admin.patch(&at("One"), json!({ "name": "uno" })).fails(ErrorCode::KeyAlreadyExists, "taken");
+    server.admin.patch(&at("One"), json!({ "name": "deux" })).ok(200);
+    server.admin.get(&at("One")).fails(ErrorCode::NotFound, "not found");
+    create(json!({ "name": "One" })).ok(201);
+    // An id of another domain's key is taken, too, and the answer does not say by whom.
+    let domain = server.domain("tenant");
+    let there = domain.admin.post("/v1/vault/keys2", json!({ "id": id }));
+    there.fails(ErrorCode::AlreadyExists, "this id is taken");
+    domain.admin.key(json!({ "name": "one" }));
+}
+
+#[test]
+fn a_given_id_is_kept_and_comes_back_after_a_deletion() {
+    let server = TestServer::start();
+    let id = "01890000-0000-7000-8000-00000000abcd";
+    let made = server.admin.key(json!({ "id": id, "name": "mine", "material": "11".repeat(32) }));
+    assert_eq!((&made["id"], &made["uuid"]), (&json!(id), &json!(id)));
+    server.admin.delete(&format!("{}?confirm=mine", at("mine"))).ok(204);
+    server.admin.get(&at(id)).fails(ErrorCode::NotFound, "not found");
+    let again = server.admin.key(json!({ "uuid": id, "name": "mine", "material": "22".repeat(32) }));
+    assert_eq!(again["id"], id);
+    let material = server.admin.post(&format!("{}/export", at(id)), json!({})).ok(200);
+    assert_eq!(material["material"], "22".repeat(32));
+    assert_eq!(server.admin.decrypt(&server.admin.encrypt(id, "x")), "x");
+}
+
+#[test]
+fn a_key_is_found_by_id_name_and_alias() {
+    let server = TestServer::start();
+    let made = server
+        .admin
+        .key(json!({ "name": "name", "aliases": [{ "alias": "alias" }, { "alias": "urn:x", "type": "uri" }] }));
+    let id = made["id"].as_str().unwrap();
+    for (text, kind) in [(id, "id"), ("name", "name"), ("alias", "alias")] {
+        assert_eq!(server.admin.get(&at(text)).ok(200)["id"], id);
+        assert_eq!(server.admin.get(&format!("{}?type={kind}", at(text))).ok(200)["id"], id);
+    }
+    server.admin.get(&format!("{}?type=id", at("name"))).fails(ErrorCode::NotFound, "not found");
+    server.admin.get(&format!("{}?type=name", at(id))).fails(ErrorCode::NotFound, "not found");
+    server.admin.get(&format!("{}?type=colour", at("name"))).fails(ErrorCode::InvalidParam, "id, name, alias or uri");
+    // A name that looks like an id is found as a name when no key has that id.
+    let odd = server.admin.key(json!({ "name": "01890000-0000-7000-8000-000000000001" }));
+    assert_eq!(server.admin.get(&at("01890000-0000-7000-8000-000000000001")).ok(200)["id"], odd["id"]);
+    for path in ["/v1/vault/keys/name", "/api/v1/vault/keys2/name", "/api/v1/vault/keys/name"] {
+        assert_eq!(server.admin.get(path).ok(200)["id"], id);
+    }
+}
+
+/// A key of each sort, for the lists.
+fn shelf(server: &TestServer) {
+    let admin = &server.admin;
+    admin.key(json!({ "name": "aes-a", "labels": { "env": "prod", "app": "pay" }, "meta": { "team": { "lead": "ada", "size": 3 } } }));
+    server.advance(10);
+    admin.key(json!({ "name": "aes-b", "size": 128, "labels": { "env": "test" }, "unexportable": true }));
+    server.advance(10);
+    admin.key(json!({ "name": "rsa", "algorithm": "rsa", "size": 2048, "undeletable": true, "usageMask": 3, "aliases": [{ "alias": "signer" }] }));
+    server.advance(10);
+    admin.key(json!({ "name": "later", "activationDate": "2030-01-01T00:00:00Z" }));
+    admin.key(json!({ "name": "gone" }));
+    admin.delete(&at("gone")).ok(204);
+}
+
+#[test]
+fn lists_filter_by_every_field() {
+    let server = TestServer::start();
+    shelf(&server);
+    let id = server.admin.get(&at("rsa")).ok(200)["id"].as_str().unwrap().to_owned();
+    for (query, expected) in [
+        ("", &["aes-a", "aes-b", "gone", "later", "rsa"][..]),
+        ("name=aes-*", &["aes-a", "aes-b"]),
+        ("name=aes-?", &["aes-a", "aes-b"]),
+        ("name=rsa&name=later", &["later", "rsa"]),
+        ("name=AES-a", &[]),
+        ("algorithm=RSA", &["rsa"]),
+        ("algorithm=aes&size=128", &["aes-b"]),
+        ("size=2048", &["rsa"]),
+        ("state=Pre-Active", &["later"]),
+        ("state=Active&state=Pre-Active", &["aes-a", "aes-b", "gone", "later", "rsa"]),
+        ("labels=env", &["aes-a", "aes-b"]),
+        ("labels=env%3Dprod", &["aes-a"]),
+        ("labels=env&labels=app", &["aes-a"]),
+        ("labels=env%3Dstage", &[]),
+        ("usageMask=3", &["rsa"]),
+        ("usageMask=12", &["aes-a", "aes-b", "gone", "later"]),
+        ("objectType=Private%20Key", &["rsa"]),
+        ("createdBefore=2026-01-01T00:00:10Z", &["aes-a"]),
+        ("createdAfter=2026-01-01T00:00:10Z", &["gone", "later", "rsa"]),
+        ("unexportable=true", &["aes-b"]),
+        ("undeletable=true", &["rsa"]),
+        ("deleting=true", &["gone"]),
+        ("deleting=false", &["aes-a", "aes-b", "later", "rsa"]),
+        ("alias=sign*", &["rsa"]),
+        (&format!("id={id}"), &["rsa"]),
+        ("name=*&algorithm=AES&unexportable=false&deleting=false&state=Active", &["aes-a"]),
+    ] {
+        let page = server.admin.get(&format!("/v1/vault/keys/?limit=-1&{query}")).ok(200);
+        assert_eq!(names(&page), expected, "{query}");
+        assert_eq!(page["total"], expected.len(), "{query}");
+    }
+    let wrong = server.admin.get("/v1/vault/keys2?usageMask=99999999");
+    wrong.fails(ErrorCode::InvalidParam, "4194303");
+}
+
+#[test]
+fn queries_filter_by_the_same_and_by_meta() {
+    let server = TestServer::start();
+    shelf(&server);
+    for (body, expected) in [
+        (json!({}), &["aes-a", "aes-b", "gone", "later", "rsa"][..]),
+        (json!({ "name": "aes-*" }), &["aes-a", "aes-b"]),
+        (json!({ "names": ["rsa", "later"] }), &["later", "rsa"]),
+        (json!({ "sizes": [128, 2048] }), &["aes-b", "rsa"]),
+        (json!({ "algorithm": "AES", "size": 256, "states": ["Active"] }), &["aes-a", "gone"]),
+        (json!({ "labels": { "env": "prod" } }), &["aes-a"]),
+        (json!({ "metaContains": { "team": { "lead": "ada" } } }), &["aes-a"]),
+        (json!({ "metaContains": { "team": { "lead": "bob" } } }), &[]),
+        (json!({ "metaContains": { "team": "ada" } }), &[]),
+        (json!({ "usageMask": 3 }), &["rsa"]),
+        (json!({ "unexportable": true }), &["aes-b"]),
+        (json!({ "createdAfter": "2026-01-01T00:00:10Z", "createdBefore": "2026-01-01T00:00:30Z" }), &["rsa"]),
+    ] {
+        let page = server.admin.post("/v1/vault/query-keys", with(body.clone(), json!({ "limit": -1 }))).ok(200);
+        assert_eq!(names(&page), expected, "{body}");
+    }
+    let paged = server.admin.post("/v1/vault/query-keys?skip=1&limit=2", json!({ "algorithm": "AES" })).ok(200);
+    assert_eq!((&paged["total"], paged["resources"].as_array().unwrap().len()), (&json!(4), 2));
+    let with_meta = server.admin.post("/v1/vault/query-keys", json!({ "name": "aes-a", "fields": "meta" })).ok(200);
+    assert_eq!(with_meta["resources"][0]["meta"]["team"]["lead"], "ada");
+    server.admin.post("/v1/vault/query-keys", json!({ "nam": "x" })).fails(ErrorCode::BadRequest, "nam");
+}
+
+#[test]
+fn pages_join_and_sort() {
+    let server = TestServer::start();
+    for n in 0..25 {
+        server.advance(1);
+        server.admin.key(json!({ "name": format!("k{:02}", (n * 7) % 25) }));
+    }
+    let list = |query: &str| server.admin.get(&format!("/v1/vault/keys2?{query}")).ok(200);
+    let named = |page: &Value| -> Vec<String> {
+        page["resources"].as_array().unwrap().iter().map(|k| k["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = list("");
+    assert_eq!((&first["skip"], &first["limit"], &first["total"]), (&json!(0), &json!(10), &json!(25)));
+    assert_eq!(named(&first).len(), 10);
+    for condition in ["", "&name=k*", "&sort=name"] {
+        let mut seen = Vec::new();
+        for skip in [0, 10, 20, 30] {
+            let page = list(&format!("skip={skip}&limit=10{condition}"));
+            assert_eq!(page["total"], 25, "{condition}");
+            seen.extend(named(&page));
+        }
+        let whole = named(&list(&format!("limit=-1{condition}")));
+        assert_eq!(seen, whole, "{condition}");
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 25);
+    }
+    let ascending: Vec<_> = (0..25).map(|n| format!("k{n:02}")).collect();
+    let descending: Vec<_> = ascending.iter().rev().cloned().collect();
+    assert_eq!(named(&list("limit=-1&sort=name")), ascending);
+    assert_eq!(named(&list("limit=-1&sort=-name")), descending);
+    assert_eq!(named(&list("limit=2&sort=createdAt")), ["k00", "k07"]);
+    assert_eq!(named(&list("limit=1&sort=-createdAt")), ["k18"]);
+    assert_eq!(list("limit=0")["resources"], json!([]));
+}
+
+#[test]
+fn labels_in_use_are_listed() {
+    let server = TestServer::start();
+    shelf(&server);
+    let page = server.admin.get("/v1/vault/key-labels").ok(200);
+    let expected = json!([{ "label": "app", "values": ["pay"] }, { "label": "env", "values": ["prod", "test"] }]);
+    assert_eq!(page["resources"], expected);
+}
+
+#[test]
+fn attributes_are_changed_and_merged() {
+    let server = TestServer::start();
+    let start =
+        json!({ "name": "k", "labels": { "a": "1", "b": "2" }, "meta": { "x": 1, "y": 2, "ownerId": "local|me" } });
+    server.admin.key(start);
+    let patch = |body: Value| server.admin.patch(&at("k"), body);
+    let changed =
+        patch(json!({ "labels": { "a": null, "c": "3" }, "meta": { "x": null, "z": [1] }, "description": "d" }));
+    assert_eq!(changed.header("etag"), "\"2\"");
+    let changed = changed.ok(200);
+    assert_eq!(changed["labels"], json!({ "b": "2", "c": "3" }));
+    assert_eq!(changed["meta"], json!({ "y": 2, "z": [1], "ownerId": "local|me" }));
+    assert_eq!(changed["description"], "d");
+    assert_eq!(patch(json!({ "usageMask": 12 })).ok(200)["usageMask"], 12);
+    patch(json!({ "usageMask": 1 })).fails(ErrorCode::InvalidParam, "Sign");
+    patch(json!({ "name": "a<b" })).fails(ErrorCode::InvalidParam, "must not contain");
+    patch(json!({ "colour": "red" })).fails(ErrorCode::BadRequest, "colour");
+    patch(json!({ "activationDate": "2030-01-01T00:00:00Z" })).fails(ErrorCode::InvalidParam, "Pre-Active");
+    let early = json!({ "deactivationDate": "2020-01-01T00:00:00Z" });
+    patch(early).fails(ErrorCode::InvalidParam, "must not be before");
+    let until =
+        patch(json!({ "protectStopDate": "2026-02-01T00:00:00Z", "deactivationDate": "2026-03-01T00:00:00Z" })).ok(200);
+    assert_eq!(until["deactivationDate"], "2026-03-01T00:00:00.000000000Z");
+    let null = patch(json!({ "description": null })).ok(200);
+    assert_eq!(null["description"], "d", "null is as if absent");
+}
+
+#[test]
+fn if_match_guards_every_change() {
+    let server = TestServer::start();
+    server.admin.key(json!({ "name": "k" }));
+    assert_eq!(server.admin.get(&at("k")).header("etag"), "\"1\"");
+    let send = |method: &str, path: &str, body: &str| {
+        server.admin.send(method, path, Some(body.as_bytes()), &[("if-match", "\"7\"")])
+    };
+    let k = at("k");
+    for (method, path, body) in [
+        ("PATCH", k.clone(), "{}"),
+        ("DELETE", k.clone(), ""),
+        ("DELETE", format!("{k}?confirm=k"), ""),
+        ("POST", format!("{k}/versions"), "{}"),
+        ("POST", format!("{k}/suspend"), "{}"),
+        ("POST", format!("{k}/deactivate"), "{}"),
+        ("POST", format!("{k}/revoke"), "{\"reason\": \"Unspecified\"}"),
+        ("POST", format!("{k}/archive"), "{}"),
+        ("POST", format!("{k}/destroy"), "{\"confirm\": \"k\"}"),
+        ("POST", format!("{k}/aliases"), "{\"alias\": \"a\"}"),
+    ] {
+        send(method, &path, body).fails(ErrorCode::PreconditionFailed, "revision is 1");
+    }
+    assert_eq!(server.admin.get(&k).header("etag"), "\"1\"");
+}
+
+#[test]
+fn of_two_changes_at_once_none_is_lost() {
+    let server = TestServer::start();
+    server.admin.key(json!({ "name": "k" }));
+    let done: usize = std::thread::scope(|s| {
+        let threads: Vec<_> = (0..4)
+            .map(|t| {
+                let admin = &server.admin;
+                s.spawn(move || {
+                    let change =
+                        |n: i32| admin.patch(&at("k"), json!({ "labels": { format!("{t}-{n}"): "x" } })).status;
+                    (0..10).map(change).filter(|status| *status == 200).count()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).sum()
+    });
+    let labels = server.admin.get(&at("k")).ok(200)["labels"].as_object().unwrap().len();
+    assert_eq!(labels, done, "each accepted change is there, each refused one is not");
+    assert!(done >= 10);
+}
+
+#[test]
+fn versions_are_made_numbered_and_used_by_number() {
+    let server = TestServer::start();
+    server.admin.key(json!({ "name": "k" }));
+    let old = server.admin.encrypt("k", "old");
+    server.advance(60);
+    let second = server.admin.post(&format!("{}/versions", at("k")), json!({})).ok(201);
+    assert_eq!((&second["version"], &second["versionsCount"]), (&json!(1), &json!(2)));
+    let imported = json!({ "material": "ab".repeat(32), "includeMaterial": true });
+    let third = server.admin.post(&format!("{}/rotate", at("k")), imported).ok(201);
+    assert_eq!((&third["version"], &third["material"]), (&json!(2), &json!("ab".repeat(32))));
+    assert_eq!(third["id"], server.admin.get(&at("k")).ok(200)["id"]);
+    let listed = server.admin.get(&format!("{}/versions", at("k"))).ok(200);
+    let numbers: Vec<_> = listed["resources"].as_array().unwrap().iter().map(|v| v["version"].clone()).collect();
+    assert_eq!(numbers, [0, 1, 2]);
+    let fingerprints: std::collections::HashSet<_> =
+        listed["resources"].as_array().unwrap().iter().map(|v| v["sha256Fingerprint"].to_string()).collect();
+    assert_eq!(fingerprints.len(), 3);
+    for (query, version) in [("", 2), ("?version=-1", 2), ("?version=0", 0), ("?version=1", 1)] {
+        assert_eq!(server.admin.get(&format!("{}{query}", at("k"))).ok(200)["version"], version);
+    }
+    server.admin.get(&format!("{}?version=3", at("k"))).fails(ErrorCode::NotFound, "version");
+    server.admin.get(&format!("{}?version=-2", at("k"))).fails(ErrorCode::NotFound, "version");
+    assert_eq!(old["version"], 0);
+    assert_eq!(server.admin.decrypt(&old), "old");
+    assert_eq!(server.admin.encrypt("k", "new")["version"], 2);
+    let exported = server.admin.post(&format!("{}/export", at("k")), json!({ "version": 2 })).ok(200);
+    assert_eq!(exported["material"], "ab".repeat(32));
+    let used = server.admin.get(&format!("{}?version=0", at("k"))).ok(200);
+    assert_eq!(used["lastUsedAt"], "2026-01-01T00:01:00.000000000Z");
+}
+
+#[test]
+fn a_replaced_version_protects_no_more_if_so_asked() {
+    let server = TestServer::start();
+    for (state, name) in [("ProtectStop", "stop"), ("Deactivated", "deactivated")] {
+        server.admin.key(json!({ "name": name }));
+        let old = server.admin.encrypt(name, "old");
+        server.admin.post(&format!("{}/versions", at(name)), json!({ "replacedState": state })).ok(201);
+        let body = json!({ "id": name, "version": 0, "plaintext": base64("x") });
+        server.admin.post("/v1/crypto/encrypt", body).fails(ErrorCode::KeyState, "cannot encrypt");
+        assert_eq!(server.admin.decrypt(&old), "old");
+    }
+    assert_eq!(server.admin.get(&format!("{}?version=0", at("deactivated"))).ok(200)["state"], "Deactivated");
+    let wrong = server.admin.post(&format!("{}/versions", at("stop")), json!({ "replacedState": "Gone" }));
+    wrong.fails(ErrorCode::InvalidParam, "ProtectStop or Deactivated");
+}
+
+#[test]
+fn aliases_come_and_go() {
+    let server = TestServer::start();
+    server.admin.key(json!({ "name": "k" }));
+    server.admin.key(json!({ "name": "other" }));
+    let add = |alias: &str| server.admin.post(&format!("{}/aliases", at("k")), json!({ "alias": alias }));
+    assert_eq!(add("a").ok(201)["aliases"], json!([{ "alias": "a", "index": 0, "type": "string" }]));
+    add("b").ok(201);
+    add("a").fails(ErrorCode::KeyAlreadyExists, "taken");
+    add("other").fails(ErrorCode::KeyAlreadyExists, "taken");
+    assert_eq!(server.admin.get(&at("b")).ok(200)["name"], "k");
+    server.admin.delete(&format!("{}/aliases/0", at("k"))).ok(204);
+    server.admin.get(&at("a")).fails(ErrorCode::NotFound, "not found");
+    server.admin.delete(&format!("{}/aliases/0", at("k"))).fails(ErrorCode::NotFound, "alias");
+    server.admin.patch(&at("other"), json!({ "name": "a" })).ok(200);
+    add("c").ok(201);
+    let indexes: Vec<_> =
+        server.admin.get(&at("k")).ok(200)["aliases"].as_array().unwrap().iter().map(|a| a["index"].clone()).collect();
+    assert_eq!(indexes, [1, 2]);
+}
+
+#[test]
+fn links_join_keys_of_one_domain() {
+    let server = TestServer::start();
+    let target = server.admin.key(json!({ "name": "target" }));
+    server.admin.key(json!({ "name": "k" }));
+    let links = format!("{}/links", at("k"));
+    let made = server.admin.post(&links, json!({ "type": "parent", "target": "target" })).ok(201);
+    assert_eq!(made["target"], target["id"]);
+    server.admin.post(&links, json!({ "type": "parent", "target": "target" })).fails(ErrorCode::Conflict, "already");
+    server
+        .admin
+        .post(&links, json!({ "type": "sibling", "target": "target" }))
+        .fails(ErrorCode::InvalidParam, "parent");
+    server.admin.post(&links, json!({ "type": "parent", "target": "none" })).fails(ErrorCode::NotFound, "not found");
+    assert_eq!(server.admin.get(&links).ok(200)["total"], 1);
+    assert_eq!(server.admin.get(&format!("{}?fields=links", at("k"))).ok(200)["links"].as_array().unwrap().len(), 1);
+    server.admin.delete(&format!("{links}/{}", made["id"].as_str().unwrap())).ok(204);
+    server.admin.delete(&format!("{links}/{}", made["id"].as_str().unwrap())).fails(ErrorCode::NotFound, "link");
+    assert_eq!(server.admin.get(&links).ok(200)["total"], 0);
+}
+
+#[test]
+fn deleting_one_link_does_not_rename_another() {
+    let server = TestServer::start();
+    for name in ["k", "a", "b"] {
+        server.admin.key(json!({ "name": name }));
+    }
+    let links = format!("{}/links", at("k"));
+    let a = server.admin.post(&links, json!({ "type": "parent", "target": "a" })).ok(201);
+    let b = server.admin.post(&links, json!({ "type": "parent", "target": "b" })).ok(201);
+    server.admin.delete(&format!("{links}/{}", a["id"].as_str().unwrap())).ok(204);
+    let left = server.admin.get(&links).ok(200);
+    assert_eq!((&left["total"], &left["resources"][0]), (&json!(1), &b));
+    server.admin.delete(&format!("{links}/{}", a["id"].as_str().unwrap())).fails(ErrorCode::NotFound, "link");
+}
+
+#[test]
+fn unexportable_never_leaves_and_is_not_taken_back() {
+    let server = TestServer::start();
+    server.admin.key(json!({ "name": "kek" }));
+    server.admin.key(json!({ "name": "k" }));
+    let export = format!("{}/export", at("k"));
+    server.admin.post(&export, json!({})).ok(200);
+    server.admin.patch(&at("k"), json!({ "unexportable": true })).ok(200);
+    server.admin.post(&export, json!({})).fails(ErrorCode::Unexportable, "unexportable");
+    server.admin.post(&export, json!({ "wrapKeyName": "kek" })).fails(ErrorCode::Unexportable, "unexportable");
+    server.admin.patch(&at("k"), json!({ "unexportable": false })).fails(ErrorCode::InvalidParam, "taken back");
+    let version = json!({ "includeMaterial": true });
+    let refused = server.admin.post(&format!("{}/versions", at("k")), version);
+    refused.fails(ErrorCode::Unexportable, "");
+    assert_eq!(server.admin.get(&at("k")).ok(200)["versionsCount"], 1, "a refused version is not made");
+    assert_eq!(server.admin.decrypt(&server.admin.encrypt("k", "x")), "x");
+}
+
+#[test]
+fn only_unexportable_forbids_an_export() {
+    let server = TestServer::start();
+    // Programs written for this API make keys with the mask 12 and export them.
+    server.admin.key(json!({ "name": "k", "usageMask": 12 }));
+    server.admin.post(&format!("{}/export", at("k")), json!({})).ok(200);
+}
+
+#[test]
+fn permissions_give_groups_single_operations() {
+    let server = TestServer::start();
+    server.admin.post("/v1/usermgmt/groups", json!({ "name": "Readers" })).ok(201);
+    server.admin.post("/v1/usermgmt/groups", json!({ "name": "Writers" })).ok(201);
+    let (reader, writer) = (server.as_member(&["Readers"]), server.as_member(&["Writers"]));
+    let outsider = server.as_member(&[]);
+    let permissions = json!({ "EncryptWithKey": ["Writers"], "DecryptWithKey": ["Readers"], "ExportKey": ["Readers"] });
+    server.admin.key(json!({ "name": "shared", "meta": { "permissions": permissions } }));
+    server.admin.key(json!({ "name": "private" }));
+    let encrypt = |c: &Client, key: &str| c.post("/v1/crypto/encrypt", json!({ "id": key, "plaintext": base64("x") }));
+    let made = encrypt(&writer, "shared").ok(200);
+    encrypt(&reader, "shared").fails(ErrorCode::Forbidden, "encrypt");
+    assert_eq!(reader.decrypt(&made), "x");
+    writer.post("/v1/crypto/decrypt", made.clone()).fails(ErrorCode::Forbidden, "decrypt");
+    reader.post(&format!("{}/export", at("shared")), json!({})).ok(200);
+    writer.post(&format!("{}/export", at("shared")), json!({})).fails(ErrorCode::Forbidden, "key_export");
+    for member in [&reader, &writer] {
+        assert_eq!(member.get(&at("shared")).ok(200)["meta"]["permissions"], permissions);
+        member.patch(&at("shared"), json!({ "description": "x" })).fails(ErrorCode::Forbidden, "key_update");
+        member.get(&at("private")).fails(ErrorCode::NotFound, "not found");
+        encrypt(member, "private").fails(ErrorCode::NotFound, "not found");
+        member.get("/v1/vault/keys2").fails(ErrorCode::Forbidden, "key_list");
+    }
+    for key in ["shared", "private", "none"] {
+        outsider.get(&at(key)).fails(ErrorCode::NotFound, &format!("{key:?} was not found"));
+        encrypt(&outsider, key).fails(ErrorCode::NotFound, &format!("{key:?} was not found"));
+    }
+    // Taken away, it is gone at once.
+    server.admin.patch(&at("shared"), json!({ "meta": { "permissions": {} } })).ok(200);
+    encrypt(&writer, "shared").fails(ErrorCode::NotFound, "not found");
+}
+
+#[test]
+fn an_owner_uses_its_key() {
+    let server = TestServer::start();
+    let owner = server.as_user(&[]);
+    let other = server.as_user(&[]);
+    server.admin.key(json!({ "name": "k", "meta": { "ownerId": owner.user_id } }));
+    assert_eq!(owner.decrypt(&owner.encrypt("k", "x")), "x");
+    assert_eq!(owner.get(&at("k")).ok(200)["meta"]["ownerId"], owner.user_id);
+    other.get(&at("k")).fails(ErrorCode::NotFound, "not found");
+    let admin = server.as_user(&[Role::KeyAdmins]);
+    let own = admin.key(json!({ "assignSelfAsOwner": true }));
+    assert_eq!(own["meta"]["ownerId"], admin.user_id);
+}
+
+#[test]
+fn an_auditor_sees_keys_and_uses_none() {
+    let server = TestServer::start();
+    let auditor = server.as_user(&[Role::Auditors]);
+    server.admin.key(json!({ "name": "k" }));
+    auditor.get(&at("k")).ok(200);
+    auditor.post("/v1/crypto/encrypt", json!({ "id": "k", "plaintext": "" })).fails(ErrorCode::Forbidden, "encrypt");
+    auditor.post(&format!("{}/export", at("k")), json!({})).fails(ErrorCode::Forbidden, "key_export");
+    auditor.delete(&at("k")).fails(ErrorCode::Forbidden, "key_delete");
+}

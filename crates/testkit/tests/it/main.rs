@@ -1,0 +1,12 @@
+//! The whole product, tested over its sockets; one module per noun.
+
+mod access;
+mod auth;
+mod crypto;
+mod domains;
+mod http;
+mod keys;
+mod pages;
+mod restart;
+mod states;
+mod users;
