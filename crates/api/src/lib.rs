@@ -19,6 +19,7 @@ pub mod policies;
 pub mod policy_sets;
 pub mod secrets;
 pub mod system;
+pub mod uploads;
 pub mod users;
 
 pub use endpoint::{Body, Endpoint, EndpointInfo, Method};

@@ -16,6 +16,7 @@ macro_rules! for_each_endpoint {
                 BackupKeyUpload BackupKeyInspect BackupKeyCheck;
             backups: BackupCreate BackupList BackupGet BackupDelete BackupStatusGet BackupDownload BackupUpload BackupInspect
                 RestoreQuery BackupRestore BackupContents;
+            uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;
             system: SystemInfo AnchorGet SystemActivate AuditList;
             secrets: SecretCreate SecretList SecretGet SecretUpdate SecretDelete SecretExport SecretVersionCreate

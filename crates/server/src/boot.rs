@@ -67,6 +67,11 @@ impl Folder {
         self.0.join("admin.sock")
     }
 
+    /// The file of an upload in parts.
+    pub fn upload(&self, name: &str) -> PathBuf {
+        self.0.join("uploads").join(name)
+    }
+
     /// A new name for an uploaded file.
     pub fn upload_path(&self) -> PathBuf {
         self.0.join("uploads").join(format!("{:032x}", u128::from_be_bytes(random::bytes())))

@@ -17,6 +17,7 @@ pub mod policies;
 pub mod policy_sets;
 pub mod secrets;
 pub mod system;
+pub mod uploads;
 pub mod users;
 
 use std::future::Future;
