@@ -8,6 +8,7 @@ use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Kind, Time};
 
 use crate::app::App;
+use crate::app::auth::sessions_expire;
 use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
 use crate::app::keys::states::keys_expire;
@@ -68,9 +69,9 @@ fn boot_leftovers(folder: &Folder) {
     }
 }
 
-/// Deletes keys and secrets whose day has come; how many.
+/// Deletes keys and secrets whose day has come, and sessions that ended; how many.
 pub fn expire(core: &Core, now: Time) -> Result<u64> {
-    Ok(keys_expire(core, now)? as u64 + secrets_expire(core, now)?)
+    Ok(keys_expire(core, now)? as u64 + secrets_expire(core, now)? + sessions_expire(core, now)?)
 }
 
 /// Goes on with sealing anew where a stop interrupted it, and after a restore.

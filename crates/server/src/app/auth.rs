@@ -327,6 +327,24 @@ pub fn sessions_revoked(core: &Core, auth_domain: DomainId, user: Id, now: Time)
     Ok(writes)
 }
 
+/// Removes the sessions that ended a day ago or longer; how many. A job calls it.
+pub fn sessions_expire(core: &Core, now: Time) -> Result<u64> {
+    let mut gone = 0;
+    for domain in core.store.domains()? {
+        let mut writes = Vec::new();
+        for stored in core.load_all::<SessionHeader>(domain)? {
+            if stored.header.expires_at.plus_seconds(86_400) <= now {
+                writes.push(core.delete(&stored));
+            }
+        }
+        gone += writes.len() as u64;
+        if !writes.is_empty() {
+            core.commit_as_system(now, domain, "token_expire", vec![], writes)?;
+        }
+    }
+    Ok(gone)
+}
+
 impl App {
     /// Runs Argon2 off the request threads, two at a time: each takes 19 MiB and 20 ms of one core.
     pub(super) async fn argon<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
