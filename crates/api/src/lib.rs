@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod keys;
 pub mod policies;
 pub mod policy_sets;
+pub mod records;
 pub mod secrets;
 pub mod system;
 pub mod uploads;

@@ -19,6 +19,7 @@ macro_rules! for_each_endpoint {
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;
             system: SystemInfo AnchorGet SystemActivate AuditList;
+            records: ClientRecordList;
             secrets: SecretCreate SecretList SecretGet SecretUpdate SecretDelete SecretExport SecretVersionCreate
                 SecretVersionList SecretVersionGet SecretUndelete SecretDestroy SecretRewrap;
             policies: PolicyCreate PolicyList PolicyGet PolicyUpdate PolicyDelete PolicyRuleCreate PolicyRuleList

@@ -18,11 +18,12 @@ use crate::app::domains::DomainHeader;
 use crate::app::error::AppError;
 use crate::app::groups::groups_built_in;
 use crate::app::users::UserHeader;
+use crate::audit::UsageError;
 use crate::http::tls::{self, TlsError};
 use crate::settings::Settings;
 
 /// Hours that the first password is good for.
-const FIRST_PASSWORD_HOURS: i64 = 24;
+pub const FIRST_PASSWORD_HOURS: i64 = 24;
 /// Seals reserved for the KEKs of a first start.
 const RESERVE_FIRST: u64 = 1 << 16;
 
@@ -57,6 +58,10 @@ impl Folder {
 
     pub fn anchor(&self) -> PathBuf {
         self.0.join("anchor.json")
+    }
+
+    pub fn usage(&self) -> PathBuf {
+        self.0.join("usage.db")
     }
 
     pub fn first_password(&self) -> PathBuf {
@@ -98,6 +103,8 @@ pub enum BootError {
     Root(#[from] RootError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     #[error("the first records could not be written: {0}")]
     Commit(#[from] CommitError),
     #[error(transparent)]
@@ -193,7 +200,7 @@ fn first_anchor(store: &Store, signer: &Signer) -> Anchor {
 }
 
 /// A first password: 128 random bits in lower-case hexadecimal, in groups.
-fn first_password_new() -> Secret<String> {
+pub fn first_password_new() -> Secret<String> {
     let bytes = random::secret::<16>();
     let groups: Vec<String> =
         bytes.expose().chunks(4).map(|c| c.iter().map(|b| format!("{b:02x}")).collect()).collect();

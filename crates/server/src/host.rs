@@ -41,7 +41,7 @@ impl Host {
         };
         let fingerprint = booted.core.anchor.fingerprint();
         let listen = settings.listen;
-        let app = Arc::new(App::new(booted.core, folder, settings, clock));
+        let app = Arc::new(App::new(booted.core, folder, settings, clock)?);
         let server =
             Server::bind(app.clone(), acceptor).await.map_err(|source| BootError::Listen { listen, source })?;
         Ok(Host { app, server, first_password: booted.first_password, fingerprint })

@@ -13,10 +13,12 @@ use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
 use crate::app::keys::states::keys_expire;
 use crate::app::secrets::secrets_expire;
+use crate::app::usage::USAGE_ANCHOR;
 use crate::boot::Folder;
 
 /// Between two looks for what is due.
 const INTERVAL: Duration = Duration::from_secs(60);
+const ROUNDS_AN_HOUR: u32 = 60;
 
 /// At the start: whatever was under way when the server stopped has failed, and left nothing behind.
 pub fn tidy(core: &Core, folder: &Folder, now: Time) -> Result<()> {
@@ -84,6 +86,38 @@ fn reseal(core: &Core) -> Result<()> {
     Ok(())
 }
 
+/// Enters the end of the usage log into the change log, and drops its records past their days. Answers the position
+/// that is anchored now; `anchored` is the last one, so that an idle server writes nothing.
+pub fn usage_anchor(app: &App, core: &Core, now: Time, anchored: u64) -> Result<u64> {
+    let head = app.usage.head();
+    if head.position != anchored {
+        let target = app.usage.anchor(head);
+        core.commit_as_system_on(now, DomainId::ROOT, USAGE_ANCHOR, target, vec![], vec![])?;
+    }
+    app.usage.trim(now.plus_seconds(-86_400 * i64::from(app.settings.audit_days)))?;
+    Ok(head.position)
+}
+
+/// Keeps the usage log; where the change log cannot be written now, the next hour is as good.
+async fn usage_keep(app: &Arc<App>, anchored: u64) -> u64 {
+    let (flushed, app) = (app.usage.flush().await, app.clone());
+    let done = tokio::task::spawn_blocking(move || {
+        flushed?;
+        usage_anchor(&app, &app.core()?, app.now(), anchored)
+    });
+    match done.await {
+        Ok(Ok(position)) => position,
+        Ok(Err(e)) => {
+            tracing::error!(error = %e, "the usage log was not anchored");
+            anchored
+        }
+        Err(e) => {
+            tracing::error!(error = %e, "anchoring the usage log ended");
+            anchored
+        }
+    }
+}
+
 /// Does so every minute until the server stops.
 pub async fn run(app: Arc<App>) {
     if let Ok(core) = app.core() {
@@ -93,8 +127,12 @@ pub async fn run(app: Arc<App>) {
         }
     }
     let mut interval = tokio::time::interval(INTERVAL);
-    loop {
+    let mut anchored = 0;
+    for round in 0_u32.. {
         interval.tick().await;
+        if round.is_multiple_of(ROUNDS_AN_HOUR) {
+            anchored = usage_keep(&app, anchored).await;
+        }
         let app = app.clone();
         let done = tokio::task::spawn_blocking(move || match app.core() {
             Ok(core) => expire(&core, app.now()).map(|_| ()),

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod app;
+pub mod audit;
 pub mod boot;
 pub mod host;
 pub mod housekeeping;

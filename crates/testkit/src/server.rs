@@ -69,7 +69,8 @@ impl Running {
         let turned = clock.clone();
         let folder = Folder::at(&settings.data);
         housekeeping::tidy(&booted.core, &folder, now).expect("a start tidies up");
-        let app = Arc::new(App::new(booted.core, folder, settings.clone(), Arc::new(move || turned.now())));
+        let app = App::new(booted.core, folder, settings.clone(), Arc::new(move || turned.now()));
+        let app = Arc::new(app.expect("a usage log that opens"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let server = runtime.block_on(Server::bind(app.clone(), acceptor)).expect("a free port");

@@ -89,13 +89,26 @@ impl Core {
         must: Vec<Must>,
         changes: Vec<Write>,
     ) -> Result<Committed> {
+        self.commit_as_system_on(now, domain, action, String::new(), must, changes)
+    }
+
+    /// Commits as the server itself, saying on what.
+    pub fn commit_as_system_on(
+        &self,
+        now: Time,
+        domain: DomainId,
+        action: &str,
+        target: String,
+        must: Vec<Must>,
+        changes: Vec<Write>,
+    ) -> Result<Committed> {
         let changed: Vec<_> = changes.iter().map(|c| c.key()).map(|(kind, id)| (domain, kind, id)).collect();
         let draft = Draft {
             domain,
             actor: "system".into(),
             request_id: String::new(),
             action: action.into(),
-            target: String::new(),
+            target,
             outcome: Outcome::Success,
             changes,
         };

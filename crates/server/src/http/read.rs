@@ -89,6 +89,9 @@ pub async fn read<E: Endpoint>(
         Body::Query if axum::body::HttpBody::is_end_stream(&body) => {}
         Body::Query => drain(&mut body.into_data_stream()).await,
     }
+    if request.idempotency_key.is_some() {
+        request.fingerprint = Some(app.idempotency.fingerprint(query, &bytes));
+    }
     let empty = bytes.iter().all(u8::is_ascii_whitespace);
     if path.iter().next().is_none() && query.is_empty() && !empty {
         return serde_json::from_slice(&bytes).map_err(unreadable);

@@ -152,6 +152,7 @@ const CASES: &[Case] = &[
     ("system_anchor", "/v1/system/anchor", "", Public, 200),
     ("system_activate", "/v1/system/activate", "{}", SystemWrite, 400),
     ("audit_list", "/v1/audit/records", "", AuditRead, 200),
+    ("client_record_list", "/v1/audit/client-records", "", AuditRead, 200),
     ("secret_create", "/v1/vault/secrets", r#"{"name": "new{n}", "key": "{key}", "material": "AAAA"}"#, SecretWrite, 201),
     ("secret_list", "/v1/vault/secrets", "", SecretRead, 200),
     ("secret_get", "/v1/vault/secrets/{secret}", "", SecretRead, 200),

@@ -56,6 +56,11 @@ impl KeyCache {
         self.open.remove(&(domain, id));
     }
 
+    /// How many keys are open.
+    pub fn held(&self) -> u64 {
+        self.open.len() as u64
+    }
+
     /// When a version was last used, as far as memory knows.
     pub fn last_used(&self, domain: DomainId, id: Id, version: u32) -> Option<Time> {
         let key = self.open.peek(&(domain, id))?;
