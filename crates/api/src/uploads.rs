@@ -40,8 +40,8 @@ pub struct UploadDelete {
 }
 
 endpoint! {
-    upload_create: UploadCreate => Upload, POST "/v1/uploads", Json 201, BackupRead, "uploads create", "Starts an upload in parts.";
-    upload_get: UploadGet => Upload, GET "/v1/uploads/{id}", Query 200, BackupRead, "uploads get", "Shows how much of an upload is here.";
-    upload_append: UploadAppend => Upload, PATCH "/v1/uploads/{id}", File 200, BackupRead, "uploads append", "Adds the next part.";
-    upload_delete: UploadDelete => NoBody, DELETE "/v1/uploads/{id}", Query 204, BackupRead, "uploads delete", "Gives an upload up.";
+    upload_create: UploadCreate => Upload, POST "/v1/uploads", Json 201, DomainRestore, "uploads create", "Starts an upload in parts.";
+    upload_get: UploadGet => Upload, GET "/v1/uploads/{id}", Query 200, DomainRestore, "uploads get", "Shows how much of an upload is here.";
+    upload_append: UploadAppend => Upload, PATCH "/v1/uploads/{id}", File 200, DomainRestore, "uploads append", "Adds the next part.";
+    upload_delete: UploadDelete => NoBody, DELETE "/v1/uploads/{id}", Query 204, DomainRestore, "uploads delete", "Gives an upload up.";
 }

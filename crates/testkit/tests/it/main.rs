@@ -5,6 +5,8 @@ mod auth;
 mod crypto;
 mod domains;
 mod http;
+mod key_lists;
+mod key_permissions;
 mod keys;
 mod pages;
 mod restart;
