@@ -83,6 +83,13 @@ fn shown(app: &App, stored: &Stored<JobHeader>) -> Job {
 }
 
 impl Core {
+    /// The write that says a job is completed, for the batch that completes it.
+    pub fn job_done(&self, id: Id, now: keyark_model::Time, result: serde_json::Value) -> Result<keyark_store::Write> {
+        let stored = self.load::<JobHeader>(DomainId::ROOT, id)?;
+        let status = BackupStatus::Completed;
+        self.put_header(&stored, &JobHeader { finished: Some(now), status, result, ..stored.header.clone() })
+    }
+
     /// Writes how a job ended, with further changes of root in the same entry.
     pub fn job_end(
         &self,

@@ -32,12 +32,16 @@ pub use system::{anchor_write, made_new};
 impl From<ArchiveError> for AppError {
     fn from(e: ArchiveError) -> Self {
         let code = match &e {
+            ArchiveError::Io(_) => match e {
+                ArchiveError::Io(e) => return e.into(),
+                _ => ErrorCode::Internal,
+            },
             ArchiveError::NotAnArchive => ErrorCode::NotAnArchive,
             ArchiveError::UnknownSigner { .. } => ErrorCode::UnknownSigner,
             ArchiveError::NeedsKey { .. } | ArchiveError::MissingFactor { .. } => ErrorCode::BackupKeyMissing,
             ArchiveError::WrongKey { .. } => ErrorCode::WrongBackupKey,
             ArchiveError::NewerFormat { .. } => ErrorCode::NewerFormat,
-            ArchiveError::Io(_) | ArchiveError::BadDraft(_) => return AppError::internal(e),
+            ArchiveError::BadDraft(_) => return AppError::internal(e),
             _ => ErrorCode::ArchiveDamaged,
         };
         AppError::new(code, e.to_string())
@@ -215,6 +219,37 @@ impl Handle<BackupDownload> for App {
     }
 }
 
+fn here_already(id: Id) -> AppError {
+    AppError::new(ErrorCode::AlreadyExists, format!("the backup {id} is here already"))
+}
+
+impl Ctx {
+    /// What a deleted domain left behind becomes the backup of the domain into which its very bytes are uploaded: that
+    /// is how it comes back, in a new domain of the same system.
+    async fn backup_adopt(
+        &self,
+        known: Stored<BackupHeader>,
+        scope: Option<DomainId>,
+        upload: &Path,
+    ) -> Result<Reply<Backup>> {
+        let id = known.id();
+        let orphan = match (known.header.domain, scope) {
+            (Some(of), Some(into)) => of != into && self.domain_gone(of)?,
+            _ => false,
+        };
+        if !orphan || known.header.status != BackupStatus::Completed {
+            return Err(here_already(id));
+        }
+        if keyark_backup::restore_system::file_digest(upload)?.to_string() != known.header.checksum {
+            return Err(here_already(id));
+        }
+        let _ = std::fs::remove_file(upload);
+        self.commit_header(&known, &BackupHeader { domain: scope, ..known.header.clone() }).await?;
+        let stored = self.core.load(DomainId::ROOT, id)?;
+        Ok(Reply::json(self.backup_shown(&stored)?).at(stored.revision()))
+    }
+}
+
 /// The file of an upload request.
 fn uploaded(ctx: &Ctx) -> Result<&Path> {
     ctx.request.file.as_deref().ok_or_else(|| AppError::new(ErrorCode::BadRequest, "the body is the archive itself"))
@@ -247,8 +282,9 @@ impl Handle<BackupUpload> for App {
         }
         let facts = archive.inspect(None);
         let id = Id(header.id.0);
-        if ctx.core.store.get(DomainId::ROOT, keyark_model::Kind::Backup, id)?.is_some() {
-            return Err(AppError::new(ErrorCode::AlreadyExists, format!("the backup {id} is here already")));
+        let known = ctx.core.load::<BackupHeader>(DomainId::ROOT, id).ok();
+        if let Some(known) = known {
+            return ctx.backup_adopt(known, scope, &path).await;
         }
         let digest = {
             let path = path.clone();
@@ -279,7 +315,12 @@ impl Handle<BackupUpload> for App {
             job: Core::new_id(ctx.now),
         };
         let kept = self.folder.archive(id);
-        std::fs::rename(&path, &kept)?;
+        // Never over a file that is there: two uploads of one archive race for its name.
+        std::fs::hard_link(&path, &kept).map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => here_already(id),
+            _ => e.into(),
+        })?;
+        let _ = std::fs::remove_file(&path);
         let revision = ctx.core.store.tombstone(keyark_model::Kind::Backup, id)?.map_or(1, |t| t.revision + 1);
         let write = ctx.core.put(DomainId::ROOT, id, revision, &backup, b"")?;
         if let Err(e) = ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], vec![write]).await {

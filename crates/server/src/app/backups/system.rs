@@ -33,6 +33,7 @@ impl From<SystemRestoreError> for AppError {
             SystemRestoreError::WrongScope | SystemRestoreError::Increment(_) => ErrorCode::WrongScope,
             SystemRestoreError::Digest(_) | SystemRestoreError::Key(_) => ErrorCode::ArchiveDamaged,
             SystemRestoreError::Cancelled(_) => ErrorCode::Cancelled,
+            SystemRestoreError::Load(keyark_store::LoadError::Fault(e)) => return e.into(),
             e => return AppError::internal(e),
         };
         AppError::new(code, e.to_string())
@@ -195,9 +196,13 @@ pub(super) fn system_restore(
         .map_err(AppError::internal)?;
     let kept = app.folder.path().join(format!("store.db.before-{job}"));
     let Asked { core, .. } = asked;
-    let drained = drain(core);
-    let switched =
-        drained.and_then(|()| keyark_store::switch(&building, &app.folder.store(), &kept).map_err(AppError::internal));
+    if let Err(still) = drain(core) {
+        boot::remove_database(&building);
+        app.swap_core(Some(still.clone()));
+        let e = AppError::conflict("requests under way did not end; the system is as it was, try again");
+        return still.job_end(job, app.now(), Err(e), Vec::new());
+    }
+    let switched = keyark_store::switch(&building, &app.folder.store(), &kept).map_err(AppError::internal);
     if let Err(e) = switched {
         boot::remove_database(&building);
         reopen(&app, &root)?;
@@ -223,8 +228,12 @@ pub(super) fn system_restore(
     core.commit_as_system(app.now(), DomainId::ROOT, "system_restore", vec![], vec![job_write, anchor_write])?;
     drop(core);
     // Opened once more, so that the anchor in memory is the one that was just written.
-    drain(app.swap_core(None).ok_or_else(|| AppError::internal("no system after a restore"))?)?;
-    reopen(&app, &root)?;
+    let first = app.swap_core(None).ok_or_else(|| AppError::internal("no system after a restore"))?;
+    match drain(first) {
+        Ok(()) => drop(reopen(&app, &root)?),
+        // Somebody still reads it: it serves on, and the next start opens the new anchor.
+        Err(still) => drop(app.swap_core(Some(still))),
+    }
     Ok(())
 }
 
@@ -239,8 +248,8 @@ fn root_of(app: &App) -> Result<FileRoot> {
     Ok(FileRoot::open(&app.folder.root_key(), boot::root_passphrase()?.as_ref()).map_err(BootError::from)?)
 }
 
-/// Waits until nobody holds the old store open any more, then closes it.
-fn drain(mut core: Arc<Core>) -> Result<()> {
+/// Waits until nobody holds the old store open any more, then closes it; gives it back when somebody goes on.
+fn drain(mut core: Arc<Core>) -> std::result::Result<(), Arc<Core>> {
     let until = Instant::now() + DRAIN;
     loop {
         match Arc::try_unwrap(core) {
@@ -252,7 +261,7 @@ fn drain(mut core: Arc<Core>) -> Result<()> {
                 core = still;
                 std::thread::sleep(Duration::from_millis(5));
             }
-            Err(_) => return Err(AppError::conflict("requests under way did not end; try again")),
+            Err(still) => return Err(still),
         }
     }
 }
