@@ -208,7 +208,8 @@ pub(super) fn system_restore(
         reopen(&app, &root)?;
         return app.core()?.job_end(job, app.now(), Err(e), Vec::new());
     }
-    let core = reopen(&app, &root)?;
+    // Not in service yet: its anchor is not that of the new incarnation.
+    let core = open(&app, &root)?;
     // The same key signs for the new incarnation, vouched for by itself: the anchor that people pinned stays good.
     let mut keys = anchor.keys;
     let next = AnchorKey::pinned(built.identity.system, built.identity.incarnation, &signer.public(), 0);
@@ -227,13 +228,7 @@ pub(super) fn system_restore(
     let job_write = core.put(DomainId::ROOT, job, 1, &header, b"")?;
     core.commit_as_system(app.now(), DomainId::ROOT, "system_restore", vec![], vec![job_write, anchor_write])?;
     drop(core);
-    // Opened once more, so that the anchor in memory is the one that was just written.
-    let first = app.swap_core(None).ok_or_else(|| AppError::internal("no system after a restore"))?;
-    match drain(first) {
-        Ok(()) => drop(reopen(&app, &root)?),
-        // Somebody still reads it: it serves on, and the next start opens the new anchor.
-        Err(still) => drop(app.swap_core(Some(still))),
-    }
+    reopen(&app, &root)?;
     Ok(())
 }
 
@@ -266,10 +261,13 @@ fn drain(mut core: Arc<Core>) -> std::result::Result<(), Arc<Core>> {
     }
 }
 
-fn reopen(app: &App, root: &FileRoot) -> Result<Arc<Core>> {
+fn open(app: &App, root: &FileRoot) -> Result<Core> {
     let options = Options { reserve_bytes: app.settings.disk_reserve, ..Options::default() };
     let store = Store::open(&app.folder.store(), options).map_err(BootError::from)?;
-    let core = Arc::new(boot::open(store, root)?);
-    app.swap_core(Some(core.clone()));
-    Ok(core)
+    Ok(boot::open(store, root)?)
+}
+
+fn reopen(app: &App, root: &FileRoot) -> Result<()> {
+    app.swap_core(Some(Arc::new(open(app, root)?)));
+    Ok(())
 }
