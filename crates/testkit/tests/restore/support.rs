@@ -9,8 +9,8 @@ use keyark_archive::Archive;
 use keyark_backup::{Progress, source};
 use keyark_model::system::{BackupKeyHeader, KekHeader};
 use keyark_model::{DomainId, Id, Kind};
+use keyark_server::Settings;
 use keyark_server::recover::{RecoverError, Recovered, Recovery, recover};
-use keyark_server::{Settings, boot};
 use keyark_testkit::client::text;
 use keyark_testkit::{Answer, Client, TestServer};
 use serde_json::{Value, json};
@@ -267,10 +267,4 @@ pub fn holds(haystack: &[u8], needle: &[u8]) -> bool {
     let Some(first) = needle.first() else { return true };
     let candidates = haystack.iter().enumerate().filter(|(_, b)| *b == first);
     candidates.map(|(at, _)| &haystack[at..]).any(|rest| rest.starts_with(needle))
-}
-
-/// Boots a folder without sockets, to look into it.
-pub fn booted(data: &Path) -> keyark_server::app::Core {
-    let now = keyark_testkit::server::START.plus_seconds(90_000);
-    boot::boot(&settings(data), now).unwrap_or_else(|e| panic!("it does not start: {e}")).core
 }
