@@ -44,6 +44,11 @@ impl Running {
         self.jobs.lock().expect("no panic while held").remove(&id);
     }
 
+    /// What to show as the status of a job: whoever sees its end may start the next operation at once.
+    pub fn status(&self, id: Id, recorded: BackupStatus) -> BackupStatus {
+        if self.progress(id).is_some() { BackupStatus::InProgress } else { recorded }
+    }
+
     /// How far a running job is.
     pub fn progress(&self, id: Id) -> Option<Arc<Progress>> {
         self.jobs.lock().expect("no panic while held").get(&id).map(|o| o.progress.clone())
@@ -63,7 +68,7 @@ fn shown(app: &App, stored: &Stored<JobHeader>) -> Job {
     Job {
         id: stored.id().to_string(),
         operation: h.operation.clone(),
-        status: match h.status {
+        status: match app.running.status(stored.id(), h.status) {
             BackupStatus::InProgress => "in_progress",
             BackupStatus::Completed => "completed",
             BackupStatus::Failed => "failed",

@@ -68,7 +68,7 @@ fn shown(app: &App, core: &Core, stored: &Stored<BackupHeader>, now: keyark_mode
         version: format!("v{}", keyark_archive::header::FORMAT),
         id: stored.id().to_string(),
         created_at: h.created_at,
-        status: match h.status {
+        status: match app.running.status(h.job, h.status) {
             BackupStatus::InProgress => "In Progress".into(),
             BackupStatus::Completed => "Completed".into(),
             BackupStatus::Failed => format!("Failed: {}", h.failure),
@@ -195,7 +195,7 @@ impl Handle<BackupStatusGet> for App {
             backup_id: h.resource.to_string(),
             started: Some(h.started),
             finished: h.finished,
-            status: match h.status {
+            status: match self.running.status(job.id(), h.status) {
                 BackupStatus::InProgress => "In Progress".into(),
                 BackupStatus::Completed => "Completed".into(),
                 BackupStatus::Failed => format!("Failed: {}", h.failure),
