@@ -174,6 +174,9 @@ pub struct BackupUpload {
     /// Accepted; the file says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// An upload in parts that is complete; the body is empty then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload_id: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]

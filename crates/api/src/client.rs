@@ -279,7 +279,7 @@ pub fn address(endpoint: &EndpointInfo, request: Value) -> Result<(String, Optio
     fields.retain(|_, value| !value.is_null());
     if endpoint.body == Body::Json {
         let needs_none = fields.is_empty() && matches!(endpoint.method, Method::GET | Method::DELETE);
-        return Ok((target, (!needs_none).then(|| Value::Object(fields))));
+        return Ok((target, (!needs_none).then_some(Value::Object(fields))));
     }
     target.push_str(&query(&fields));
     Ok((target, None))

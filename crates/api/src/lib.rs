@@ -17,8 +17,10 @@ pub mod jobs;
 pub mod keys;
 pub mod policies;
 pub mod policy_sets;
+pub mod records;
 pub mod secrets;
 pub mod system;
+pub mod uploads;
 pub mod users;
 
 pub use endpoint::{Body, Endpoint, EndpointInfo, Method};

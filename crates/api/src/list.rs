@@ -16,8 +16,10 @@ macro_rules! for_each_endpoint {
                 BackupKeyUpload BackupKeyInspect BackupKeyCheck;
             backups: BackupCreate BackupList BackupGet BackupDelete BackupStatusGet BackupDownload BackupUpload BackupInspect
                 RestoreQuery BackupRestore BackupContents;
+            uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;
             system: SystemInfo AnchorGet SystemActivate AuditList;
+            records: ClientRecordList;
             secrets: SecretCreate SecretList SecretGet SecretUpdate SecretDelete SecretExport SecretVersionCreate
                 SecretVersionList SecretVersionGet SecretUndelete SecretDestroy SecretRewrap;
             policies: PolicyCreate PolicyList PolicyGet PolicyUpdate PolicyDelete PolicyRuleCreate PolicyRuleList

@@ -68,12 +68,16 @@ fn request_name(endpoint: &EndpointInfo) -> String {
     reference.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// The schema of a request, resolved: an object with `properties` and `required`.
+/// A schema with every named type written out in place.
+pub fn inlined(part: fn(&mut schemars::SchemaGenerator) -> schemars::Schema) -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    part(&mut settings.into_generator()).to_value()
+}
+
+/// The schema of a request: an object with `properties` and `required`.
 pub fn request_schema(endpoint: &EndpointInfo) -> Value {
-    let mut generator = SchemaSettings::draft2020_12().into_generator();
-    (endpoint.request)(&mut generator);
-    let name = request_name(endpoint);
-    generator.definitions().get(&name).cloned().unwrap_or_else(|| json!({ "type": "object", "properties": {} }))
+    inlined(endpoint.request)
 }
 
 fn operation(generator: &mut schemars::SchemaGenerator, endpoint: &EndpointInfo) -> Value {

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use keyark_crypto::SecretBytes;
 use keyark_crypto::algorithm::{AlgorithmError, KeyBody};
 use keyark_model::key::{KeyHeader, VersionHeader};
-use keyark_model::people::UserHeader;
+use keyark_model::people::{GroupHeader, UserHeader};
+use keyark_model::system::CounterHeader;
 use keyark_model::{DomainId, Id, Kind};
 use keyark_store::{Fault, Store, Tombstone};
 use serde::Serialize;
@@ -23,6 +24,10 @@ pub struct Facts {
     /// Key → versions that are compromised here, as they stand here.
     compromised: HashMap<Id, BTreeMap<u32, VersionHeader>>,
     disabled: HashSet<Id>,
+    /// Group → its members here: who is not among them was taken out, or never was in.
+    members: HashMap<Id, HashSet<Id>>,
+    /// Key → encryptions counted here.
+    counted: HashMap<Id, CounterHeader>,
 }
 
 /// One fact that changes what a restore does.
@@ -62,6 +67,18 @@ impl Facts {
                 // Of a million headers only those that mention such a state are read.
                 if mentions(record.header, b"Destroyed") || mentions(record.header, b"Compromised") {
                     facts.learn_key(record.id, record.header);
+                }
+                ControlFlow::Continue(())
+            })?;
+            store.scan(d, Kind::Group, |record| {
+                if let Ok(group) = serde_json::from_slice::<GroupHeader>(record.header) {
+                    facts.members.insert(record.id, group.members.into_iter().collect());
+                }
+                ControlFlow::Continue(())
+            })?;
+            store.scan(d, Kind::Counter, |record| {
+                if let Ok(counter) = serde_json::from_slice::<CounterHeader>(record.header) {
+                    facts.counted.insert(record.id, counter);
                 }
                 ControlFlow::Continue(())
             })?;
@@ -120,8 +137,47 @@ impl Facts {
                     None => (Ruling::Leave("its header cannot be read".into()), found),
                 }
             }
+            Kind::Group if self.members.contains_key(&id) => {
+                let ruling = self.rule_group(id, header, options, &fact, &mut found);
+                (ruling, found)
+            }
+            Kind::Counter if self.counted.contains_key(&id) => (self.rule_counter(id, header), found),
             _ => (Ruling::Keep, found),
         }
+    }
+
+    /// Whoever is not in the group here does not come back into it.
+    fn rule_group(
+        &self,
+        id: Id,
+        header: &[u8],
+        options: &RestoreOptions,
+        fact: &dyn Fn(&'static str, String, bool) -> Fact,
+        found: &mut Vec<Fact>,
+    ) -> Ruling {
+        let Ok(mut group) = serde_json::from_slice::<GroupHeader>(header) else {
+            return Ruling::Leave("its header cannot be read".into());
+        };
+        let here = &self.members[&id];
+        for member in group.members.iter().filter(|m| !here.contains(m)) {
+            let detail = format!("local|{member} is not in {:?} here", group.name);
+            found.push(fact("removed", detail, options.include_deleted));
+        }
+        if options.include_deleted || group.members.iter().all(|m| here.contains(m)) {
+            return Ruling::Keep;
+        }
+        group.members.retain(|m| here.contains(m));
+        changed_header(&group)
+    }
+
+    /// Counts never go back: the larger one stands.
+    fn rule_counter(&self, id: Id, header: &[u8]) -> Ruling {
+        let Ok(mut counter) = serde_json::from_slice::<CounterHeader>(header) else {
+            return Ruling::Leave("its header cannot be read".into());
+        };
+        let before = counter.clone();
+        counter.at_least(&self.counted[&id]);
+        if counter == before { Ruling::Keep } else { changed_header(&counter) }
     }
 
     fn rule_key(
@@ -170,6 +226,13 @@ impl Facts {
             Ok(header) => Ruling::Change { header, without },
             Err(_) => Ruling::Leave("its header cannot be written".into()),
         }
+    }
+}
+
+fn changed_header(header: &impl Serialize) -> Ruling {
+    match serde_json::to_vec(header) {
+        Ok(header) => Ruling::Change { header, without: BTreeSet::new() },
+        Err(_) => Ruling::Leave("its header cannot be written".into()),
     }
 }
 

@@ -153,7 +153,8 @@ impl Planner<'_> {
             return Ok(());
         }
         self.seen.insert((r.kind, r.id));
-        if !options.wants(r.kind, r.id) {
+        let asked_as = if r.kind == Kind::Counter { Kind::Key } else { r.kind };
+        if !options.wants(asked_as, r.id) {
             return Ok(());
         }
         let facts = RecordFacts::of_header(r.header).unwrap_or_default();
@@ -175,6 +176,9 @@ impl Planner<'_> {
         }
         let store = self.input.store;
         let here = store.get_any(r.kind, r.id)?;
+        if r.kind == Kind::Counter {
+            return self.counter(r, here.map(|h| h.revision));
+        }
         match here {
             Some(current) if current.domain == self.input.into => {
                 if current.revision == r.revision && *current.header == *r.header && ruling == Ruling::Keep {
@@ -213,6 +217,19 @@ impl Planner<'_> {
         let revision = store.tombstone(r.kind, r.id)?.map_or(1, |t| t.revision + 1);
         self.arrives(r, facts.weight);
         self.line(r, name, Action::Create, "not here", 0, revision);
+        Ok(())
+    }
+
+    /// A count comes with its key when there is none here; one that is here stands, unless the key comes back anew.
+    fn counter(&mut self, r: &RecordRef<'_>, here: Option<u64>) -> Result<(), Fault> {
+        let gone = self.input.store.tombstone(r.kind, r.id)?.map_or(0, |t| t.revision);
+        match here {
+            None if self.arriving_keys.contains(&r.id) && !self.rewritten.contains_key(&r.id) => {
+                self.line(r, None, Action::Create, "counts the encryptions of its key", 0, gone + 1);
+            }
+            None => self.line(r, None, Action::Skip, "its key does not come along", 0, 0),
+            Some(revision) => self.line(r, None, Action::Skip, "counts never go back", revision, revision),
+        }
         Ok(())
     }
 
@@ -316,7 +333,7 @@ impl Planner<'_> {
             }
             let (seen, items) = (&self.seen, &mut self.items);
             input.store.scan(input.into, *kind, |record| {
-                if !seen.contains(&(*kind, record.id)) && *kind != Kind::Group {
+                if !seen.contains(&(*kind, record.id)) && !matches!(kind, Kind::Group | Kind::Counter) {
                     items.push(PlanItem {
                         kind: *kind,
                         id: record.id,

@@ -92,7 +92,8 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     let identity =
         Identity { system: header.system, incarnation: Incarnation::from_bytes(random::bytes()), parent: Some(parent) };
     let mkek = Mkek::generate(header.system);
-    let mut inserts = sealed_extras(r, &mkek)?;
+    let fresh = fresh_keks(r.opened);
+    let mut inserts = sealed_extras(r, &mkek, &fresh)?;
     inserts.sort_by_key(|e| (e.domain, e.kind, e.id));
     let total: u64 = archive.footer().counts.iter().flat_map(|c| c.values()).map(|n| n.0).sum();
     progress.set_total(total);
@@ -129,8 +130,9 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
                 Ruling::Change { header, without } => {
                     let body = body_without(record.header, body, &without)?;
                     let changed = RecordRef { header: &header, revision: record.revision + 1, ..record };
-                    let kek = current_kek(r.opened, record.domain)
-                        .ok_or(SourceError::Record { kind: record.kind, id: record.id })?;
+                    // A restored generation only opens (rules B5).
+                    let missing = SourceError::Record { kind: record.kind, id: record.id };
+                    let kek = fresh.get(&record.domain).ok_or(missing)?;
                     let sealed = kek.seal(&name_of(&changed), &header, body.expose());
                     loader.add(&view_of(&RecordRef { body: &sealed, ..changed }))?;
                 }
@@ -186,29 +188,35 @@ fn tombstones(
     Ok(all.into_values())
 }
 
-/// The newest KEK of a domain in the archive.
-fn current_kek<'a>(opened: &'a Opened<'_>, domain: DomainId) -> Option<&'a Kek> {
-    opened.keks.range((domain, 0)..=(domain, u32::MAX)).next_back().map(|(_, kek)| kek)
+/// A new KEK generation for each domain of the archive.
+fn fresh_keks(opened: &Opened<'_>) -> BTreeMap<DomainId, Kek> {
+    let mut newest: BTreeMap<DomainId, u32> = BTreeMap::new();
+    for (domain, generation) in opened.keks.keys() {
+        newest.insert(*domain, *generation);
+    }
+    newest.into_iter().map(|(domain, generation)| (domain, Kek::generate(generation + 1))).collect()
 }
 
 /// KEKs wrapped by the new MKEK, and the extras sealed under the new local KEK. A restored generation only opens; each
 /// domain seals under a new one (rules B5).
-fn sealed_extras(r: &SystemRestore<'_>, mkek: &Mkek) -> Result<Vec<Record>, SystemRestoreError> {
+fn sealed_extras(
+    r: &SystemRestore<'_>,
+    mkek: &Mkek,
+    fresh: &BTreeMap<DomainId, Kek>,
+) -> Result<Vec<Record>, SystemRestoreError> {
     let local = Kek::generate(1);
     let mut out = vec![
         kek_record(DomainId::ROOT, "mkek", 1, mkek.wrapped(r.root)?, 0, true, r.now),
         kek_record(DomainId::ROOT, "local-kek", 1, mkek.wrap_kek(KekOwner::Local, &local), RESERVE_FIRST, true, r.now),
     ];
-    let mut newest: BTreeMap<DomainId, u32> = BTreeMap::new();
     for ((domain, generation), kek) in &r.opened.keks {
         let wrapped = mkek.wrap_kek(KekOwner::Domain(*domain), kek);
         out.push(kek_record(*domain, "kek", *generation, wrapped, 0, false, r.now));
-        newest.insert(*domain, *generation);
     }
-    for (domain, generation) in newest {
-        let kek = Kek::generate(generation + 1);
-        let wrapped = mkek.wrap_kek(KekOwner::Domain(domain), &kek);
-        out.push(kek_record(domain, "kek", generation + 1, wrapped, RESERVE_FIRST, true, r.now));
+    for (domain, kek) in fresh {
+        let wrapped = mkek.wrap_kek(KekOwner::Domain(*domain), kek);
+        // What changed records were sealed with here is far below the first reservation, which counts as used.
+        out.push(kek_record(*domain, "kek", kek.generation, wrapped, RESERVE_FIRST, true, r.now));
     }
     for extra in &r.extras {
         let version = RecordFacts::of_header(&extra.header).map_or(0, |f| f.version);

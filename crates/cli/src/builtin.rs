@@ -10,7 +10,7 @@ use crate::options::{self, Given};
 use crate::output::Format;
 use crate::profile::{Connection, DEFAULT_DATA, Places};
 use crate::tree::Tree;
-use crate::{archive, local, login, offline, serve, settings};
+use crate::{archive, local, login, offline, recover, serve, settings, tour};
 
 /// Words and command of each.
 pub fn commands() -> Vec<(&'static str, Command)> {
@@ -35,6 +35,8 @@ pub fn commands() -> Vec<(&'static str, Command)> {
     let serve = Command::new("serve").about("Serves; makes a new system at the first start").args(settings::args());
     let mut all = vec![
         ("serve", serve),
+        ("recover", recover::command()),
+        ("tour", tour::command()),
         ("login", login::command()),
         ("users reset-admin", reset),
         ("anchor export", anchor),
@@ -51,6 +53,8 @@ pub fn run(words: &[&str], tree: &Tree, given: &Given<'_>, matches: &ArgMatches)
     let data = || PathBuf::from(given.text("data").unwrap_or_else(|| DEFAULT_DATA.into()));
     Some(match words {
         ["serve"] => serve::run(given, matches),
+        ["recover"] => recover::run(given, matches),
+        ["tour"] => tour::run(matches),
         ["login"] => login::run(given, matches),
         ["users", "reset-admin"] => format(given).and_then(|format| local::reset_admin(&data(), format)),
         ["anchor", "export"] => offline::anchor_export(&data(), matches),

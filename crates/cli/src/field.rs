@@ -1,7 +1,7 @@
 //! A field of a request as a flag: name, type, choices and help, all out of the JSON schema.
 
 use keyark_api::EndpointInfo;
-use schemars::generate::SchemaSettings;
+use keyark_api::openapi::inlined;
 use serde_json::Value;
 
 use crate::words::kebab;
@@ -41,16 +41,9 @@ pub struct Field {
     pub choices: Vec<String>,
 }
 
-/// The schema of a request with every named type written out in place.
-pub fn schema_of(part: fn(&mut schemars::SchemaGenerator) -> schemars::Schema) -> Value {
-    let mut settings = SchemaSettings::draft2020_12();
-    settings.inline_subschemas = true;
-    part(&mut settings.into_generator()).to_value()
-}
-
 /// The fields of a request: those of the path in its order, the required ones, then the others by name.
 pub fn fields(endpoint: &EndpointInfo) -> Vec<Field> {
-    let schema = schema_of(endpoint.request);
+    let schema = inlined(endpoint.request);
     let path = EndpointInfo::path_parameters(endpoint.path);
     let required: Vec<&str> =
         schema["required"].as_array().map(|r| r.iter().filter_map(Value::as_str).collect()).unwrap_or_default();

@@ -92,7 +92,7 @@ impl Places {
 }
 
 /// What a command uses: flag before variable before profile before default.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Connection {
     /// Name of the profile.
     pub profile: String,

@@ -4,11 +4,8 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use clap::parser::ArgMatches;
-use keyark_archive::anchor::Anchor;
-use keyark_server::boot::{Folder, boot, tls_identity};
-use keyark_server::http::serve::Server;
-use keyark_server::http::tls;
-use keyark_server::{App, Settings};
+use keyark_server::boot::Folder;
+use keyark_server::{Host, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,49 +29,31 @@ pub fn run(given: &Given<'_>, matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
-    let folder = Folder::at(&settings.data);
-    let now = clock::now();
-    let booted = boot(&settings, now).map_err(failed)?;
-    let anchor = booted.core.anchor.clone();
-    files::write_private(&folder.anchor(), &anchor.to_json())?;
-    let acceptor = if settings.tls {
-        let (authority, own) = tls_identity(&booted.core, &settings, now).map_err(failed)?;
-        files::write_private(&folder.authority(), authority.as_bytes())?;
-        Some(tls::acceptor(&own).map_err(failed)?)
-    } else {
-        None
-    };
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate()).map_err(Failure::Terminal)?,
         signal(SignalKind::interrupt()).map_err(Failure::Terminal)?,
     );
-    let first_password = booted.first_password;
-    let app = Arc::new(App::new(booted.core, folder.clone(), settings.clone(), Arc::new(clock::now)));
-    let server = Server::bind(app.clone(), acceptor).await.map_err(|e| {
-        Failure::Server(format!("cannot listen on {}: {e}: another program may hold it", settings.listen))
-    })?;
-    let address = server.address.to_string();
+    let mut host = Host::start(settings.clone(), Arc::new(clock::now)).await.map_err(failed)?;
+    let first_password = host.first_password.take();
     announce(&Started {
         settings: &settings,
-        folder: &folder,
-        anchor: &anchor,
-        address,
+        folder: &host.app.folder,
+        fingerprint: &host.fingerprint,
+        address: host.server.address.to_string(),
         first: first_password.is_some(),
     })?;
     if let Some(password) = &first_password {
-        hand_over(password.expose(), &folder)?;
+        hand_over(password.expose(), &host.app.folder)?;
     }
     drop(first_password);
-    let stop = async move {
+    host.run(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping: open requests may end");
-    };
-    server.run(stop).await;
-    // The last handle closes the store: what was acknowledged is on disk already, the rest is tidiness.
-    drop(app.swap_core(None));
+    })
+    .await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -83,7 +62,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 struct Started<'a> {
     settings: &'a Settings,
     folder: &'a Folder,
-    anchor: &'a Anchor,
+    fingerprint: &'a str,
     address: String,
     first: bool,
 }
@@ -96,7 +75,7 @@ fn announce(started: &Started<'_>) -> Result<(), Failure> {
     if started.settings.tls {
         text += &format!("  authority    {ca}\n");
     }
-    text += &format!("  anchor       {}\n", started.anchor.fingerprint());
+    text += &format!("  anchor       {}\n", started.fingerprint);
     if started.first {
         let usual = url == DEFAULT_URL && started.folder.path() == std::path::Path::new(DEFAULT_DATA);
         let place = match (usual, started.settings.tls) {

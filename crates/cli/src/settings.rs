@@ -19,6 +19,8 @@ const HELP: &[(&str, &str)] = &[
     ("disk_reserve", "Writes are refused while fewer bytes of disk are free"),
     ("largest_body", "Largest JSON request in bytes"),
     ("largest_upload", "Largest uploaded file in bytes"),
+    ("audit", "When a usage record is on disk: batched (within 200 ms), or before-answer"),
+    ("audit_days", "Days that usage records are kept"),
 ];
 
 fn defaults() -> Map<String, Value> {

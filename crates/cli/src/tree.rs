@@ -3,7 +3,9 @@
 use clap::{Arg, ArgAction, Command, ValueHint};
 use keyark_api::{Body, EndpointInfo, Method};
 
-use crate::field::{Field, Shape, fields, schema_of};
+use keyark_api::openapi::inlined;
+
+use crate::field::{Field, Shape, fields};
 use crate::{builtin, options, words};
 
 /// Id of the positional arguments.
@@ -25,7 +27,7 @@ pub struct Verb {
 
 impl Verb {
     fn of(endpoint: EndpointInfo) -> Verb {
-        let answer = schema_of(endpoint.response);
+        let answer = inlined(endpoint.response);
         Verb {
             words: endpoint.cli.split(' ').collect(),
             fields: fields(&endpoint),
@@ -228,7 +230,10 @@ mod tests {
         let tree = Tree::of(endpoints());
         let command = tree.command();
         for verb in tree.verbs() {
-            let leaf = verb.words.iter().fold(&command, |at, word| at.find_subcommand(word).expect(verb.name()));
+            let leaf = verb
+                .words
+                .iter()
+                .fold(&command, |at, word| at.find_subcommand(word).unwrap_or_else(|| panic!("{}", verb.name())));
             let flags: HashSet<&str> = leaf.get_arguments().filter_map(|a| a.get_long()).collect();
             let schema = keyark_api::openapi::request_schema(&verb.endpoint);
             for wire in schema["properties"].as_object().into_iter().flatten().map(|(wire, _)| wire) {

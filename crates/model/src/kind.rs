@@ -69,8 +69,8 @@ kinds! {
     Node = 13, "node", Never;
     /// A setting of the system that an archive carries.
     Setting = 14, "settings", System;
-    /// Encryptions reserved so far under a key, per version; stands under the key's own id.
-    Counter = 15, "counters", Never;
+    /// Encryptions reserved so far under a key, per version; stands under the key's own id and never goes back.
+    Counter = 15, "counters", SystemAndDomain;
 }
 
 impl<C> minicbor::Encode<C> for Kind {

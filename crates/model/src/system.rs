@@ -59,6 +59,22 @@ pub struct Proof {
     pub anchor: String,
 }
 
+/// Encryptions that were reserved under a key so far, per version (rules C2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CounterHeader {
+    pub reserved: std::collections::BTreeMap<u32, u64>,
+}
+
+impl CounterHeader {
+    /// For each version the larger of both counts.
+    pub fn at_least(&mut self, other: &CounterHeader) {
+        for (version, count) in &other.reserved {
+            let mine = self.reserved.entry(*version).or_default();
+            *mine = (*mine).max(*count);
+        }
+    }
+}
+
 /// The catalogue's line about one archive. Its record stands in root under the archive's id.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BackupHeader {

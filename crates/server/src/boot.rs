@@ -18,11 +18,12 @@ use crate::app::domains::DomainHeader;
 use crate::app::error::AppError;
 use crate::app::groups::groups_built_in;
 use crate::app::users::UserHeader;
+use crate::audit::UsageError;
 use crate::http::tls::{self, TlsError};
 use crate::settings::Settings;
 
 /// Hours that the first password is good for.
-const FIRST_PASSWORD_HOURS: i64 = 24;
+pub const FIRST_PASSWORD_HOURS: i64 = 24;
 /// Seals reserved for the KEKs of a first start.
 const RESERVE_FIRST: u64 = 1 << 16;
 
@@ -59,12 +60,21 @@ impl Folder {
         self.0.join("anchor.json")
     }
 
+    pub fn usage(&self) -> PathBuf {
+        self.0.join("usage.db")
+    }
+
     pub fn first_password(&self) -> PathBuf {
         self.0.join("first-password")
     }
 
     pub fn admin_socket(&self) -> PathBuf {
         self.0.join("admin.sock")
+    }
+
+    /// The file of an upload in parts.
+    pub fn upload(&self, name: &str) -> PathBuf {
+        self.0.join("uploads").join(name)
     }
 
     /// A new name for an uploaded file.
@@ -93,6 +103,8 @@ pub enum BootError {
     Root(#[from] RootError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     #[error("the first records could not be written: {0}")]
     Commit(#[from] CommitError),
     #[error(transparent)]
@@ -103,6 +115,8 @@ pub enum BootError {
         "a key in the store does not open: {0}; the root of trust belongs to another store, or the disk was altered"
     )]
     Crypto(#[from] keyark_crypto::CryptoError),
+    #[error("cannot listen on {listen}: {source}; another program may hold it")]
+    Listen { listen: std::net::SocketAddr, source: std::io::Error },
     #[error("the store lacks {0}: it was not made by a complete first start; recover it from a backup")]
     Incomplete(&'static str),
 }
@@ -140,8 +154,7 @@ pub fn boot(settings: &Settings, now: Time) -> Result<Booted, BootError> {
     remove_database(&making);
     let first_password = {
         let store = Store::create(&making, &identity, now, options.clone())?;
-        let password = first_records(&store, identity.system, &root, now)?;
-        password
+        first_records(&store, identity.system, &root, now)?
     };
     publish(&making, &folder).map_err(|source| BootError::Io { path: making, source })?;
     let store = Store::open(&folder.store(), options)?;
@@ -155,7 +168,9 @@ fn publish(made: &Path, folder: &Folder) -> std::io::Result<()> {
     if std::fs::metadata(PathBuf::from(log)).is_ok_and(|m| m.len() > 0) {
         return Err(std::io::Error::other("the new store was not closed cleanly; start again"));
     }
-    std::fs::rename(made, folder.store())?;
+    // Of two first starts at once, the second one must not replace the store of the first: a link does not overwrite.
+    std::fs::hard_link(made, folder.store())?;
+    std::fs::remove_file(made)?;
     std::fs::File::open(folder.path())?.sync_all()
 }
 
@@ -185,7 +200,7 @@ fn first_anchor(store: &Store, signer: &Signer) -> Anchor {
 }
 
 /// A first password: 128 random bits in lower-case hexadecimal, in groups.
-fn first_password_new() -> Secret<String> {
+pub fn first_password_new() -> Secret<String> {
     let bytes = random::secret::<16>();
     let groups: Vec<String> =
         bytes.expose().chunks(4).map(|c| c.iter().map(|b| format!("{b:02x}")).collect()).collect();

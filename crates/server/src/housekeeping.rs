@@ -3,18 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyark_crypto::keyring::KekOwner;
 use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Kind, Time};
 
 use crate::app::App;
+use crate::app::auth::sessions_expire;
 use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
 use crate::app::keys::states::keys_expire;
 use crate::app::secrets::secrets_expire;
+use crate::app::usage::USAGE_ANCHOR;
 use crate::boot::Folder;
 
 /// Between two looks for what is due.
 const INTERVAL: Duration = Duration::from_secs(60);
+const ROUNDS_AN_HOUR: u32 = 60;
 
 /// At the start: whatever was under way when the server stopped has failed, and left nothing behind.
 pub fn tidy(core: &Core, folder: &Folder, now: Time) -> Result<()> {
@@ -67,16 +71,68 @@ fn boot_leftovers(folder: &Folder) {
     }
 }
 
-/// Deletes keys and secrets whose day has come; how many.
+/// Deletes keys and secrets whose day has come, and sessions that ended; how many.
 pub fn expire(core: &Core, now: Time) -> Result<u64> {
-    Ok(keys_expire(core, now)? as u64 + secrets_expire(core, now)?)
+    Ok(keys_expire(core, now)? as u64 + secrets_expire(core, now)? + sessions_expire(core, now)?)
+}
+
+/// Goes on with sealing anew where a stop interrupted it, and after a restore.
+fn reseal(core: &Core) -> Result<()> {
+    for domain in core.store.domains()? {
+        if core.keyring.generations(KekOwner::Domain(domain)).len() > 1 {
+            core.reseal(domain)?;
+        }
+    }
+    Ok(())
+}
+
+/// Enters the end of the usage log into the change log, and drops its records past their days. Answers the position
+/// that is anchored now; `anchored` is the last one, so that an idle server writes nothing.
+pub fn usage_anchor(app: &App, core: &Core, now: Time, anchored: u64) -> Result<u64> {
+    let head = app.usage.head();
+    if head.position != anchored {
+        let target = app.usage.anchor(head);
+        core.commit_as_system_on(now, DomainId::ROOT, USAGE_ANCHOR, target, vec![], vec![])?;
+    }
+    app.usage.trim(now.plus_seconds(-86_400 * i64::from(app.settings.audit_days)))?;
+    Ok(head.position)
+}
+
+/// Keeps the usage log; where the change log cannot be written now, the next hour is as good.
+async fn usage_keep(app: &Arc<App>, anchored: u64) -> u64 {
+    let (flushed, app) = (app.usage.flush().await, app.clone());
+    let done = tokio::task::spawn_blocking(move || {
+        flushed?;
+        usage_anchor(&app, &app.core()?, app.now(), anchored)
+    });
+    match done.await {
+        Ok(Ok(position)) => position,
+        Ok(Err(e)) => {
+            tracing::error!(error = %e, "the usage log was not anchored");
+            anchored
+        }
+        Err(e) => {
+            tracing::error!(error = %e, "anchoring the usage log ended");
+            anchored
+        }
+    }
 }
 
 /// Does so every minute until the server stops.
 pub async fn run(app: Arc<App>) {
+    if let Ok(core) = app.core() {
+        let done = tokio::task::spawn_blocking(move || reseal(&core));
+        if let Ok(Err(e)) = done.await {
+            tracing::error!(error = %e, "sealing anew failed");
+        }
+    }
     let mut interval = tokio::time::interval(INTERVAL);
-    loop {
+    let mut anchored = 0;
+    for round in 0_u32.. {
         interval.tick().await;
+        if round.is_multiple_of(ROUNDS_AN_HOUR) {
+            anchored = usage_keep(&app, anchored).await;
+        }
         let app = app.clone();
         let done = tokio::task::spawn_blocking(move || match app.core() {
             Ok(core) => expire(&core, app.now()).map(|_| ()),

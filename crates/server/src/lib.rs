@@ -2,7 +2,9 @@
 
 pub mod access;
 pub mod app;
+pub mod audit;
 pub mod boot;
+pub mod host;
 pub mod housekeeping;
 pub mod http;
 pub mod recover;
@@ -10,4 +12,5 @@ pub mod settings;
 
 pub use app::{App, Ctx, Handle, Reply};
 pub use boot::{BootError, Folder};
+pub use host::Host;
 pub use settings::Settings;

@@ -23,6 +23,21 @@ pub struct Settings {
     pub largest_body: usize,
     /// Largest uploaded file in bytes.
     pub largest_upload: u64,
+    /// When a usage record is on disk.
+    pub audit: AuditMode,
+    /// Days that usage records are kept.
+    pub audit_days: u32,
+}
+
+/// When a read or a cryptographic operation is on disk in the usage log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditMode {
+    /// Within 200 ms of its answer; a power cut may take the last moments.
+    #[default]
+    Batched,
+    /// Before it is answered.
+    BeforeAnswer,
 }
 
 impl Default for Settings {
@@ -35,6 +50,8 @@ impl Default for Settings {
             disk_reserve: 64 << 20,
             largest_body: 16 << 20,
             largest_upload: 64 << 30,
+            audit: AuditMode::Batched,
+            audit_days: 30,
         }
     }
 }

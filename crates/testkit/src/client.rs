@@ -206,6 +206,28 @@ impl Client {
         String::from_utf8(bytes).expect("a text was encrypted")
     }
 
+    /// Takes a backup with these fields and waits until it is there.
+    ///
+    /// # Panics
+    /// When it is refused or fails.
+    #[track_caller]
+    pub fn backup(&self, fields: Value) -> Value {
+        let begun = self.post("/v1/backups", fields).ok(202);
+        let path = format!("/v1/backups/{}", text(&begun, "id"));
+        for _ in 0..6000 {
+            let mut now = self.get(&path).ok(200);
+            match now["status"].as_str() {
+                Some("In Progress") => std::thread::sleep(Duration::from_millis(10)),
+                Some("Completed") => {
+                    now["jobId"] = begun["jobId"].clone();
+                    return now;
+                }
+                _ => panic!("the backup did not complete: {now}"),
+            }
+        }
+        panic!("the backup takes longer than a minute");
+    }
+
     /// Sends exactly this. Bodies are JSON unless a header says otherwise.
     ///
     /// # Panics

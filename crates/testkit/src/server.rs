@@ -9,7 +9,7 @@ use std::time::Duration;
 use keyark_model::Time;
 use keyark_model::access::Role;
 use keyark_server::http::serve::Server;
-use keyark_server::{App, Folder, Settings, boot, housekeeping};
+use keyark_server::{App, BootError, Folder, Settings, boot, housekeeping};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -57,7 +57,7 @@ struct Running {
 impl Running {
     fn start(settings: &Settings, clock: &Clock) -> (Running, Option<String>) {
         let now = clock.now();
-        let booted = boot::boot(settings, now).unwrap_or_else(|e| panic!("the server does not start: {e}"));
+        let booted = booted(settings, now);
         let first = booted.first_password.map(|p| p.expose().clone());
         let (mut authority, mut acceptor) = (None, None);
         if settings.tls {
@@ -69,7 +69,8 @@ impl Running {
         let turned = clock.clone();
         let folder = Folder::at(&settings.data);
         housekeeping::tidy(&booted.core, &folder, now).expect("a start tidies up");
-        let app = Arc::new(App::new(booted.core, folder, settings.clone(), Arc::new(move || turned.now())));
+        let app = App::new(booted.core, folder, settings.clone(), Arc::new(move || turned.now()));
+        let app = Arc::new(app.expect("a usage log that opens"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let server = runtime.block_on(Server::bind(app.clone(), acceptor)).expect("a free port");
@@ -88,6 +89,19 @@ impl Running {
         self.runtime.shutdown_timeout(Duration::from_secs(20));
         let left = Arc::strong_count(&self.app);
         assert_eq!(left, 1, "something still holds the server after its stop");
+    }
+}
+
+/// A process that another test starts holds every open file for the moment between fork and exec, locks among them.
+fn booted(settings: &Settings, now: Time) -> boot::Booted {
+    let mut tries = 0;
+    loop {
+        match boot::boot(settings, now) {
+            Ok(booted) => return booted,
+            Err(BootError::Open(keyark_store::OpenError::InUse { .. })) if tries < 50 => tries += 1,
+            Err(e) => panic!("the server does not start: {e}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

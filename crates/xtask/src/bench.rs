@@ -1,6 +1,5 @@
 //! `cargo xtask bench [KEYS] [--limit SECONDS] [--write]`: every benchmark of the tree, in release, one after the other.
 
-use std::fmt::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,9 @@ use crate::process::{Outcome, cargo, output, watch};
 use crate::tree::{self, Source};
 
 const DOCUMENT: &str = "docs/benchmarks.md";
+
+/// From this heading on, the document is written by people: why a target is missed. It outlives a new run.
+const REASONS: &str = "## Reasons";
 
 /// What was asked for.
 #[derive(Debug, PartialEq)]
@@ -21,6 +23,8 @@ struct Order {
 pub fn bench(arguments: &[String]) -> Outcome {
     let order = read(arguments)?;
     let benches: Vec<(String, String)> = tree::sources()?.iter().filter_map(bench_of).collect();
+    // What the benchmark of the server starts.
+    crate::process::run(cargo().args(["build", "--release", "-p", "keyark-cli"]))?;
     for (package, example) in &benches {
         crate::process::run(cargo().args(["build", "--release", "-p", package, "--example", example]))?;
     }
@@ -43,9 +47,10 @@ pub fn bench(arguments: &[String]) -> Outcome {
         if let Some(limit) = order.limit.filter(|limit| took > *limit) {
             return Err(format!("{example} took {:.1} s, more than {} s", took.as_secs_f64(), limit.as_secs()));
         }
-        write!(report, "\n## {example}\n```\n{printed}```\n").expect("writing to a text does not fail");
+        report.push_str(&section(example, &printed));
     }
     if order.write {
+        report.push_str(&reasons(&tree::read(DOCUMENT).unwrap_or_default()));
         std::fs::write(tree::root().join(DOCUMENT), report).map_err(|e| format!("{DOCUMENT}: {e}"))?;
         println!("{DOCUMENT} is written");
     }
@@ -69,11 +74,40 @@ fn read(arguments: &[String]) -> Outcome<Order> {
     Ok(order)
 }
 
-/// `crates/store/examples/store_bench.rs` is the benchmark `store_bench` of `keyark-store`.
+/// `crates/store/examples/store_bench.rs` is the benchmark `store_bench` of `keyark-store`; one of several files is
+/// a folder with a `main.rs`.
 fn bench_of(source: &Source) -> Option<(String, String)> {
     let (folder, file) = source.path.strip_prefix("crates/")?.split_once("/examples/")?;
-    let example = file.strip_suffix(".rs")?;
+    let example = file.strip_suffix("/main.rs").or(file.strip_suffix(".rs"))?;
     (example.ends_with("_bench") && !example.contains('/')).then(|| (format!("keyark-{folder}"), example.to_owned()))
+}
+
+/// What one benchmark printed: its tables as such, everything else verbatim.
+fn section(example: &str, printed: &str) -> String {
+    let mut text = format!("\n## {example}\n");
+    let mut before = None;
+    for line in printed.lines().filter(|line| !line.trim().is_empty()) {
+        let row = line.starts_with('|');
+        if before != Some(row) {
+            text.push_str(match (before, row) {
+                (None, true) => "\n",
+                (Some(_), true) => "```\n\n",
+                (_, false) => "\n```\n",
+            });
+        }
+        before = Some(row);
+        text.push_str(line);
+        text.push('\n');
+    }
+    if before == Some(false) {
+        text.push_str("```\n");
+    }
+    text
+}
+
+/// The part of the document that a new run leaves alone.
+fn reasons(document: &str) -> String {
+    document.find(&format!("\n{REASONS}")).map_or(String::new(), |at| document[at..].to_owned())
 }
 
 fn head(order: &Order) -> Outcome<String> {
@@ -91,7 +125,7 @@ fn head(order: &Order) -> Outcome<String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{Order, bench_of, read};
+    use super::{Order, bench_of, read, reasons, section};
     use crate::tree::Source;
 
     #[test]
@@ -109,5 +143,21 @@ mod tests {
         let found = Some(("keyark-store".into(), "store_bench".into()));
         assert_eq!(of("crates/store/examples/store_bench.rs"), found);
         assert_eq!(of("crates/archive/examples/golden_write.rs"), None);
+        let found = Some(("keyark-testkit".into(), "server_bench".into()));
+        assert_eq!(of("crates/testkit/examples/server_bench/main.rs"), found);
+        assert_eq!(of("crates/testkit/examples/server_bench/load.rs"), None);
+        assert_eq!(of("crates/testkit/examples/figures/mod.rs"), None);
+    }
+
+    #[test]
+    fn tables_are_tables_and_the_rest_is_verbatim() {
+        assert_eq!(section("a", "2 cores\n\n| f |\n|---|\n"), "\n## a\n\n```\n2 cores\n```\n\n| f |\n|---|\n");
+        assert_eq!(section("b", "| f |\nend\n"), "\n## b\n\n| f |\n\n```\nend\n```\n");
+    }
+
+    #[test]
+    fn reasons_outlive_a_new_run() {
+        assert_eq!(reasons("# Benchmarks\n\n## Reasons\nslow disk\n"), "\n## Reasons\nslow disk\n");
+        assert_eq!(reasons("# Benchmarks\n"), "");
     }
 }

@@ -21,6 +21,7 @@ use crate::access::principal;
 use crate::access::tokens::{
     Claims, Custom, JWT_SECONDS, SessionHeader, jwt_sign, refresh_token_family, refresh_token_new,
 };
+use crate::audit::Named;
 
 /// Default and longest life of a refresh token in minutes.
 const REFRESH_MINUTES: u32 = 30;
@@ -44,6 +45,7 @@ impl Ctx {
 
     /// Checks a password: the same work and the same answer for an unknown user and a wrong password.
     async fn password_check(&self, auth_domain: DomainId, username: &str, given: String) -> Result<Stored<UserHeader>> {
+        self.tell(|trace| (trace.domain, trace.target) = (Some(auth_domain), Named::text(username)));
         let key = account_key(auth_domain, &username.to_lowercase());
         if !self.request.local
             && let Some(seconds) = self.app.lockout.wait(&key, self.request.source, self.now)
@@ -74,6 +76,7 @@ impl Ctx {
                     ));
                 }
                 self.app.lockout.succeeded(&key);
+                self.tell(|trace| trace.actor = Named::Id(user.id()));
                 Ok(user)
             }
             _ => {
@@ -177,6 +180,10 @@ impl Ctx {
         let record = self.core.store.get_any(keyark_model::Kind::Session, family)?.ok_or_else(bad)?;
         let stored = self.core.read_header::<SessionHeader>(record)?;
         let h = &stored.header;
+        self.tell(|trace| {
+            (trace.domain, trace.actor) = (Some(h.auth_domain), Named::Id(h.user));
+            trace.target = Named::text(&h.username);
+        });
         let unused = h.unused_seconds.is_some_and(|s| self.now >= h.refreshed_at.plus_seconds(s));
         if h.revoked || unused || self.now >= h.expires_at {
             return Err(bad());
@@ -325,6 +332,24 @@ pub fn sessions_revoked(core: &Core, auth_domain: DomainId, user: Id, now: Time)
         }
     }
     Ok(writes)
+}
+
+/// Removes the sessions that ended a day ago or longer; how many. A job calls it.
+pub fn sessions_expire(core: &Core, now: Time) -> Result<u64> {
+    let mut gone = 0;
+    for domain in core.store.domains()? {
+        let mut writes = Vec::new();
+        for stored in core.load_all::<SessionHeader>(domain)? {
+            if stored.header.expires_at.plus_seconds(86_400) <= now {
+                writes.push(core.delete(&stored));
+            }
+        }
+        gone += writes.len() as u64;
+        if !writes.is_empty() {
+            core.commit_as_system(now, domain, "token_expire", vec![], writes)?;
+        }
+    }
+    Ok(gone)
 }
 
 impl App {

@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 
 use keyark_archive::anchor::Anchor;
 use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_PER_GENERATION};
-use keyark_crypto::seal::Kek;
+use keyark_crypto::seal::{Kek, generation_of};
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{Secret, random};
 pub use keyark_model::system::{KekHeader, NodeHeader, SettingHeader};
-use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, SystemId, Time};
-use keyark_store::{Batch, Committed, Draft, Must, Store, Write};
+use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, Record, RecordFacts, SystemId, Time};
+use keyark_store::{Batch, Committed, Draft, Must, Page, Store, Write};
 
 use super::error::{AppError, Result};
 use super::keys::material::KeyCache;
+use super::records::record_name;
 
 /// The store with everything that opens it.
 pub struct Core {
@@ -37,6 +38,8 @@ pub struct Core {
 /// generation outlives any number of restarts.
 const RESERVE_FIRST: u64 = 1 << 16;
 const RESERVE_MOST: u64 = 1 << 24;
+/// Bodies sealed anew in one commit.
+const RESEAL_BATCH: u64 = 500;
 
 /// Keys kept open in memory at most; each takes about 1 KiB.
 const KEYS_OPEN: usize = 50_000;
@@ -86,13 +89,26 @@ impl Core {
         must: Vec<Must>,
         changes: Vec<Write>,
     ) -> Result<Committed> {
+        self.commit_as_system_on(now, domain, action, String::new(), must, changes)
+    }
+
+    /// Commits as the server itself, saying on what.
+    pub fn commit_as_system_on(
+        &self,
+        now: Time,
+        domain: DomainId,
+        action: &str,
+        target: String,
+        must: Vec<Must>,
+        changes: Vec<Write>,
+    ) -> Result<Committed> {
         let changed: Vec<_> = changes.iter().map(|c| c.key()).map(|(kind, id)| (domain, kind, id)).collect();
         let draft = Draft {
             domain,
             actor: "system".into(),
             request_id: String::new(),
             action: action.into(),
-            target: String::new(),
+            target,
             outcome: Outcome::Success,
             changes,
         };
@@ -154,6 +170,49 @@ impl Core {
         self.commit_as_system(now, domain, "kek_reserve", vec![], vec![write])?;
         self.keyring.reserved(owner, generation, header.reserved);
         Ok(())
+    }
+
+    /// Seals anew, under the current generation, every body of a domain that stands under an older one; how many. Readers
+    /// are never blocked, and after a stop it goes on where it was: what is done is under the current generation.
+    pub fn reseal(&self, domain: DomainId) -> Result<u64> {
+        let owner = KekOwner::Domain(domain);
+        let mut done = 0;
+        for kind in Kind::ALL.iter().filter(|k| KekOwner::of(**k, domain) == owner) {
+            let mut page = Page { limit: RESEAL_BATCH, ..Page::default() };
+            loop {
+                let records = self.store.page(domain, *kind, &page)?;
+                let Some(last) = records.last().map(|r| r.id) else { break };
+                let writes = self.resealed(owner, &records)?;
+                let count = writes.len() as u64;
+                let outcome = match writes.is_empty() {
+                    true => Ok(()),
+                    false => self
+                        .commit_as_system(self.store.head().time, domain, "kek_reseal", vec![], writes)
+                        .map(|_| done += count),
+                };
+                match outcome {
+                    Ok(()) => page.after = Some(last),
+                    // Somebody changed one of them meanwhile: the same page again sees its new state.
+                    Err(e) if e.code == keyark_api::ErrorCode::Conflict => {}
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// The writes that seal anew what stands under an older generation.
+    fn resealed(&self, owner: KekOwner, records: &[Record]) -> Result<Vec<Write>> {
+        let current = self.keyring.current(owner);
+        let mut writes = Vec::new();
+        for record in records.iter().filter(|r| generation_of(&r.body) != current) {
+            let version = RecordFacts::of_header(&record.header).map_err(AppError::internal)?.version;
+            let name = record_name(record, version);
+            let body = self.keyring.open(&name, &record.header, &record.body)?;
+            let body = self.seal(&name, &record.header, body.expose())?;
+            writes.push(Write::Reseal { kind: record.kind, id: record.id, revision: record.revision, body });
+        }
+        Ok(writes)
     }
 
     fn kek_rotate(&self, owner: KekOwner, domain: DomainId, purpose: &str, now: Time) -> Result<()> {

@@ -21,6 +21,7 @@ use super::error::{AppError, Result};
 use super::keys::hex;
 use super::keys::material::{OpenKey, wrap_method};
 use super::{App, Handle, Reply};
+use crate::audit::Named;
 
 /// One operation on the items of a request.
 trait Batch: Endpoint {
@@ -61,7 +62,11 @@ async fn run<B: Batch>(ctx: &Ctx, mut request: B, operation: &[Operation]) -> Re
         return Err(AppError::invalid("items is empty"));
     }
     let (text, kind) = request.key();
-    let key = ctx.core.key_open(ctx.domain()?, text, kind)?;
+    let key = ctx
+        .core
+        .key_open(ctx.domain()?, text, kind)
+        .inspect_err(|_| ctx.tell(|trace| trace.target = Named::text(text)))?;
+    ctx.tell(|trace| trace.target = Named::Id(key.id));
     for operation in operation {
         ctx.key_may(&key.header, *operation)?;
     }

@@ -2,17 +2,18 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use keyark_api::ErrorCode;
 use keyark_model::access::{Right, Roles};
-use keyark_model::{DomainId, Id, Kind, Outcome, Time};
+use keyark_model::{Digest, DomainId, Id, Kind, Outcome, Time};
 use keyark_store::{Batch, CommitError, Committed, Draft, Must, Write};
 
 use super::App;
 use super::core::Core;
 use super::error::{AppError, Result};
 use super::records::{Header, Stored};
+use super::usage::Trace;
 
 /// What a surface knows of a request besides its content.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,10 @@ pub struct Request {
     pub local: bool,
     /// A body that is a file, spooled.
     pub file: Option<PathBuf>,
+    /// What the path names, for the usage log.
+    pub target: String,
+    /// Tells query and body apart from another's; there with an idempotency key.
+    pub fingerprint: Option<Digest>,
 }
 
 /// Who makes a call, in which domain, with which roles there.
@@ -66,6 +71,8 @@ pub struct Ctx {
     pub now: Time,
     pub request: Request,
     pub action: &'static str,
+    /// What the usage log will say of the call.
+    pub(crate) trace: Mutex<Trace>,
 }
 
 impl Ctx {
@@ -136,6 +143,7 @@ impl Ctx {
             .iter()
             .flat_map(|e| e.changes.iter().map(|c| c.key()).map(|(kind, id)| (e.domain, kind, id)))
             .collect();
+        let entered = !entries.is_empty();
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let answer = Box::new(move |result: std::result::Result<Committed, CommitError>| {
             // A caller that went away does not undo the commit.
@@ -144,6 +152,9 @@ impl Ctx {
         self.core.store.submit(Batch { must, entries }, self.now, answer);
         let result = receiver.await.map_err(|_| AppError::internal("the store stopped"))?;
         self.core.changed(&changed);
+        if result.is_ok() && entered {
+            self.tell(|trace| trace.committed = true);
+        }
         Ok(result?)
     }
 

@@ -266,6 +266,12 @@ impl Handle<KekRotate> for App {
         let target = r.archive_opened.map_or_else(|| domain.to_string(), |a| format!("{domain} (archive opened: {a})"));
         ctx.commit_in(domain, target, vec![], vec![write]).await?;
         ctx.core.kek_adopt(domain, kek, reserved);
+        let core = ctx.core.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(e) = core.reseal(domain) {
+                tracing::warn!(%domain, error = %e, "sealing anew stopped; it goes on at the next start");
+            }
+        });
         let last = ctx.keks(domain)?.into_iter().find(|k| k.current);
         Ok(Reply::json(last.ok_or_else(|| AppError::internal("the new generation is not there"))?))
     }

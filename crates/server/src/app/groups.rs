@@ -9,7 +9,7 @@ use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_model::access::Role;
 pub use keyark_model::people::GroupHeader;
 use keyark_model::{DomainId, Id, Kind, Time};
-use keyark_store::{Must, Write};
+use keyark_store::Write;
 
 use super::core::Core;
 use super::ctx::{Ctx, wildcard};
@@ -200,13 +200,12 @@ impl Handle<GroupRemoveUser> for App {
         if !stored.header.members.contains(&id) {
             return Ok(Reply::none());
         }
-        if stored.header.name == Role::Admin.name() {
-            self.keep_an_admin(ctx, id)?;
-        }
+        let must = match stored.header.name == Role::Admin.name() {
+            true => self.keep_an_admin(ctx, id)?,
+            false => Vec::new(),
+        };
         let write = member_removed(&ctx.core, &stored, id, ctx.now)?;
-        // Two removals at once must not both succeed and leave no admin: the revision decides.
-        let must = Must::Unchanged { kind: Kind::Group, id: stored.id(), revision: stored.revision() };
-        ctx.commit(stored.header.name.clone(), vec![must], vec![write]).await?;
+        ctx.commit(stored.header.name.clone(), must, vec![write]).await?;
         Ok(Reply::none())
     }
 }

@@ -49,6 +49,11 @@ impl Running {
         if self.progress(id).is_some() { BackupStatus::InProgress } else { recorded }
     }
 
+    /// How many operations run.
+    pub fn count(&self) -> u64 {
+        self.jobs.lock().expect("no panic while held").len() as u64
+    }
+
     /// How far a running job is.
     pub fn progress(&self, id: Id) -> Option<Arc<Progress>> {
         self.jobs.lock().expect("no panic while held").get(&id).map(|o| o.progress.clone())

@@ -1,9 +1,12 @@
 //! Door one: who may do it, what is recorded and how an error looks are decided here once for every surface.
 
 pub mod core;
+pub mod counters;
 pub mod ctx;
 pub mod error;
+pub mod idempotency;
 pub mod records;
+pub mod usage;
 
 pub mod auth;
 pub mod backupkeys;
@@ -15,12 +18,14 @@ pub mod jobs;
 pub mod keys;
 pub mod policies;
 pub mod policy_sets;
+pub mod reset_admin;
 pub mod secrets;
 pub mod system;
+pub mod uploads;
 pub mod users;
 
 use std::future::Future;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use keyark_api::{Endpoint, ErrorCode};
 use keyark_model::Time;
@@ -30,9 +35,13 @@ pub use self::core::Core;
 pub use ctx::{Ctx, Principal, Request};
 pub use error::{AppError, Result};
 
+use self::counters::Counters;
+use self::idempotency::Idempotency;
+use self::usage::Trace;
 use crate::access::{Lockout, PrincipalCache};
+use crate::audit::{Named, Room, UsageError, UsageLog};
 use crate::boot::Folder;
-use crate::settings::Settings;
+use crate::settings::{AuditMode, Settings};
 
 /// The clock: the one place where time enters.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -46,6 +55,9 @@ pub struct App {
     pub(crate) principals: PrincipalCache,
     pub(crate) lockout: Lockout,
     pub(crate) running: jobs::Running,
+    pub counters: Counters,
+    pub usage: UsageLog,
+    pub(crate) idempotency: Idempotency,
     /// How many Argon2 computations may run at once.
     argon_slots: tokio::sync::Semaphore,
 }
@@ -89,17 +101,23 @@ impl<T> Reply<T> {
 }
 
 impl App {
-    pub fn new(core: Core, folder: Folder, settings: Settings, clock: Clock) -> App {
-        App {
+    /// Fails when the usage log of the data folder cannot be opened.
+    pub fn new(core: Core, folder: Folder, settings: Settings, clock: Clock) -> std::result::Result<App, UsageError> {
+        let room = Room { reserve: settings.disk_reserve, free_space: keyark_store::Options::default().free_space };
+        let usage = UsageLog::open(&folder.usage(), settings.audit == AuditMode::BeforeAnswer, room)?;
+        Ok(App {
             core: RwLock::new(Some(Arc::new(core))),
             folder,
             settings,
+            counters: Counters::new(clock()),
+            usage,
+            idempotency: Idempotency::default(),
             clock,
             principals: PrincipalCache::default(),
             lockout: Lockout::default(),
             running: jobs::Running::default(),
             argon_slots: tokio::sync::Semaphore::new(2),
-        }
+        })
     }
 
     /// The running system; while a system restore replaces it, nobody gets it.
@@ -114,6 +132,7 @@ impl App {
     /// Takes the running system away (a restore begins) or puts one in place (it ended).
     pub fn swap_core(&self, core: Option<Arc<Core>>) -> Option<Arc<Core>> {
         self.principals.clear();
+        self.idempotency.clear();
         std::mem::replace(&mut *self.core.write().expect("no panic while held"), core)
     }
 
@@ -126,8 +145,16 @@ impl App {
     where
         App: Handle<E>,
     {
-        let request_id = request.id.clone();
-        let result = self.call_inside(request, body).await;
+        let (request_id, source, now) = (request.id.clone(), request.source, self.now());
+        let mut trace = Trace::of(&request);
+        let mut result = self.call_inside(request, body, now, &mut trace).await;
+        let code = result.as_ref().err().map(|e| e.code);
+        if let Err(e) = self.usage_record::<E>(code, trace, &request_id, source, now).await {
+            // What cannot be recorded is not answered.
+            result = Err(e);
+        }
+        let ended = result.as_ref().map(|reply| reply.status.unwrap_or(E::STATUS)).map_err(|e| e.code);
+        self.counters.called(E::ID, ended, self.now().0 - now.0);
         if let Err(e) = &result {
             match &e.internal {
                 Some(reason) => tracing::error!(action = E::ID, request = %request_id, reason, "request failed"),
@@ -137,29 +164,44 @@ impl App {
         (request_id, result)
     }
 
-    async fn call_inside<E: Endpoint>(self: &Arc<Self>, request: Request, body: E) -> Result<Reply<E::Response>>
+    async fn call_inside<E: Endpoint>(
+        self: &Arc<Self>,
+        request: Request,
+        body: E,
+        now: Time,
+        trace: &mut Trace,
+    ) -> Result<Reply<E::Response>>
     where
         App: Handle<E>,
     {
         let core = self.core()?;
-        let now = self.now();
-        let principal = self.admit_at::<E>(&core, &request, now)?;
-        let ctx = Ctx { app: self.clone(), core, principal, now, request, action: E::ID };
-        self.handle(&ctx, body).await
+        let principal = self.admit_at::<E>(&core, &request, now, trace)?;
+        let known = Mutex::new(std::mem::take(trace));
+        let ctx = Ctx { app: self.clone(), core, principal, now, request, action: E::ID, trace: known };
+        let result = self.handle(&ctx, body).await;
+        *trace = ctx.trace.into_inner().unwrap_or_else(PoisonError::into_inner);
+        result
     }
 }
 
 impl App {
     /// Whether a request may come in at all; asked before a large body is read, and again by `call`.
     pub fn admit<E: Endpoint>(&self, request: &Request) -> Result<Option<Arc<Principal>>> {
-        self.admit_at::<E>(&*self.core()?, request, self.now())
+        self.admit_at::<E>(&*self.core()?, request, self.now(), &mut Trace::default())
     }
 
-    fn admit_at<E: Endpoint>(&self, core: &Core, request: &Request, now: Time) -> Result<Option<Arc<Principal>>> {
+    fn admit_at<E: Endpoint>(
+        &self,
+        core: &Core,
+        request: &Request,
+        now: Time,
+        trace: &mut Trace,
+    ) -> Result<Option<Arc<Principal>>> {
         if E::RIGHT == Right::Public {
             return Ok(None);
         }
         let principal = self.principals.authenticate(core, request, now)?;
+        (trace.domain, trace.actor) = (Some(principal.domain), Named::Id(principal.user));
         if principal.must_change_password {
             return Err(AppError::new(
                 ErrorCode::PasswordChangeRequired,

@@ -38,6 +38,7 @@ headers! {
     BackupKeyHeader: BackupKey;
     BackupHeader: Backup;
     JobHeader: Job;
+    CounterHeader: Counter;
 }
 
 /// A record with its header read.

@@ -6,7 +6,7 @@ use keyark_crypto::{SecretBytes, password};
 use keyark_model::access::Role;
 pub use keyark_model::people::UserHeader;
 use keyark_model::{DomainId, Id, Kind};
-use keyark_store::Write;
+use keyark_store::{Must, Write};
 
 use super::auth::sessions_revoked;
 use super::core::Core;
@@ -156,9 +156,10 @@ impl Handle<UserUpdate> for App {
         header.nickname = r.nickname.or(header.nickname);
         header.password_change_required = r.password_change_required.unwrap_or(header.password_change_required);
         header.user_metadata = r.user_metadata.unwrap_or(header.user_metadata);
-        if r.disabled == Some(true) {
-            self.keep_an_admin(ctx, stored.id())?;
-        }
+        let must = match r.disabled {
+            Some(true) => self.keep_an_admin(ctx, stored.id())?,
+            _ => Vec::new(),
+        };
         header.disabled = r.disabled.unwrap_or(header.disabled);
         // Who was locked out, or whose password somebody else now knows, must not go on with an old token.
         let out = r.disabled == Some(true) || r.password.is_some();
@@ -182,7 +183,7 @@ impl Handle<UserUpdate> for App {
         if out {
             writes.extend(sessions_revoked(&ctx.core, domain, stored.id(), ctx.now)?);
         }
-        ctx.commit(header.username.clone(), vec![], writes).await?;
+        ctx.commit(header.username.clone(), must, writes).await?;
         let stored = ctx.core.load(domain, stored.id())?;
         Ok(Reply::json(shown(&ctx.app, &ctx.core, &stored)?).at(stored.revision()))
     }
@@ -193,43 +194,55 @@ impl Handle<UserDelete> for App {
         let stored = ctx.user_load(&r.id)?;
         ctx.check_match(stored.revision())?;
         self.may_touch(ctx, stored.id())?;
-        self.keep_an_admin(ctx, stored.id())?;
+        let must = self.keep_an_admin(ctx, stored.id())?;
         let mut writes: Vec<Write> = groups_without(&ctx.core, stored.record.domain, stored.id(), ctx.now)?;
         writes.push(ctx.core.delete(&stored));
-        ctx.commit(stored.header.username.clone(), vec![], writes).await?;
+        ctx.commit(stored.header.username.clone(), must, writes).await?;
         Ok(Reply::none())
     }
 }
 
 impl App {
-    /// Nobody changes or removes a user with rights that they could not give: that would be a way to take them.
+    /// Nobody changes or removes a user with rights that they could not give: that would be a way to take them. A user
+    /// of root may have rights in other domains; only root's own administrators stand above those.
     fn may_touch(&self, ctx: &Ctx, user: Id) -> Result<()> {
-        let roles = ctx.caller()?.roles;
-        match groups_of(&ctx.core, ctx.domain()?, user)?.iter().find(|g| !roles.may_grant(g)) {
-            None => Ok(()),
-            Some(group) => Err(AppError::new(
-                ErrorCode::Forbidden,
-                format!("this user is in {group:?}, which the caller may not give; ask an administrator"),
-            )),
+        let (own, roles) = (ctx.domain()?, ctx.caller()?.roles);
+        for domain in ctx.core.store.domains()? {
+            for group in groups_of(&ctx.core, domain, user)? {
+                if !roles.may_grant(&group) || domain != own && !roles.has(Role::Admin) {
+                    return Err(AppError::new(
+                        ErrorCode::Forbidden,
+                        "this user has rights that the caller may not give; ask an administrator",
+                    ));
+                }
+            }
         }
+        Ok(())
     }
 
-    /// The last admin of a domain that has one cannot be removed or disabled.
-    pub(super) fn keep_an_admin(&self, ctx: &Ctx, leaving: Id) -> Result<()> {
+    /// The last admin of a domain that has one cannot be removed or disabled. What this was decided by must still stand
+    /// at the commit: otherwise two admins who remove each other at the same moment leave none.
+    pub(super) fn keep_an_admin(&self, ctx: &Ctx, leaving: Id) -> Result<Vec<Must>> {
         let domain = ctx.domain()?;
-        let admins = ctx.core.load_named::<GroupHeader>(domain, Role::Admin.name())?.header.members;
-        let another = |id: &Id| {
-            *id != leaving
-                && [domain, DomainId::ROOT]
-                    .iter()
-                    .any(|d| ctx.core.load::<UserHeader>(*d, *id).is_ok_and(|u| !u.header.disabled))
+        let group = ctx.core.load_named::<GroupHeader>(domain, Role::Admin.name())?;
+        if !group.header.members.contains(&leaving) {
+            return Ok(Vec::new());
+        }
+        let enabled = |id: &Id| {
+            [domain, DomainId::ROOT]
+                .iter()
+                .find_map(|d| ctx.core.load::<UserHeader>(*d, *id).ok())
+                .filter(|u| !u.header.disabled)
         };
-        if admins.contains(&leaving) && !admins.iter().any(another) {
+        let Some(other) = group.header.members.iter().filter(|id| **id != leaving).find_map(enabled) else {
             return Err(AppError::new(
                 ErrorCode::LastAdmin,
                 "this is the last member of the group admin; put another user into it first",
             ));
-        }
-        Ok(())
+        };
+        Ok(vec![
+            Must::Unchanged { kind: Kind::Group, id: group.id(), revision: group.revision() },
+            Must::Unchanged { kind: Kind::User, id: other.id(), revision: other.revision() },
+        ])
     }
 }

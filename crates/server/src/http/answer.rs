@@ -7,6 +7,7 @@ use keyark_api::ErrorCode;
 use serde::Serialize;
 
 use super::status;
+use crate::app::idempotency::Kept;
 use crate::app::{AppError, Content, Reply};
 
 /// A handler's reply as HTTP.
@@ -16,21 +17,43 @@ pub async fn answer<T: Serialize>(id: &str, usual: u16, reply: Reply<T>, headers
             Ok(bytes) => json(status(reply.status.unwrap_or(usual)), bytes),
             Err(e) => return answer_error(id, &AppError::internal(e)),
         },
-        Content::None => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = status(reply.status.unwrap_or(usual));
-            response
-        }
+        Content::None => empty(status(reply.status.unwrap_or(usual))),
         Content::File { path, name, etag } => match file(&path, &name, &etag, headers).await {
             Ok(response) => response,
             Err(e) => return answer_error(id, &e),
         },
     };
-    if let Some(revision) = reply.revision {
+    set_etag(&mut response, reply.revision);
+    with_id(response, id)
+}
+
+/// JSON of a page outside the list of endpoints.
+pub fn answer_json(id: &str, status: StatusCode, bytes: Vec<u8>) -> Response {
+    with_id(json(status, bytes), id)
+}
+
+/// The first reply to an idempotency key once more.
+pub fn answer_kept(id: &str, kept: &Kept) -> Response {
+    let mut response = match &kept.json {
+        Some(bytes) => json(status(kept.status), bytes.expose().clone()),
+        None => empty(status(kept.status)),
+    };
+    set_etag(&mut response, kept.revision);
+    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    with_id(response, id)
+}
+
+fn set_etag(response: &mut Response, revision: Option<u64>) {
+    if let Some(revision) = revision {
         let tag = HeaderValue::from_str(&format!("\"{revision}\"")).expect("a number in quotes is a header value");
         response.headers_mut().insert(header::ETAG, tag);
     }
-    with_id(response, id)
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
 }
 
 /// An error in its one shape.

@@ -1,6 +1,9 @@
 //! HTTP: the routes of the list of endpoints, reading requests, writing answers.
 
 pub mod answer;
+pub mod docs;
+pub mod local;
+pub mod metrics;
 pub mod read;
 pub mod serve;
 pub mod tls;
@@ -16,8 +19,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use keyark_api::{Endpoint, EndpointInfo, ErrorCode, Method};
 use keyark_crypto::random;
 
+use crate::app::idempotency::{self, Once, Ticket};
 use crate::app::{App, AppError, Handle, Request};
-use answer::{answer, answer_error};
+use answer::{answer, answer_error, answer_kept};
 use read::{Fields, read};
 
 /// Where a connection comes from.
@@ -122,7 +126,8 @@ fn request_of(headers: &HeaderMap, peer: Peer) -> Result<Request, AppError> {
         })?),
     };
     let idempotency_key = text("idempotency-key").map(str::to_owned);
-    Ok(Request { id, token, if_match, idempotency_key, source: peer.address, local: peer.local, file: None })
+    let (source, local) = (peer.address, peer.local);
+    Ok(Request { id, token, if_match, idempotency_key, source, local, ..Request::default() })
 }
 
 async fn dispatch<E: Endpoint>(
@@ -140,19 +145,51 @@ where
         Ok(request) => request,
         Err(e) => return answer_error(&request_id_of(&parts.headers), &e),
     };
+    if let Some((_, value)) = path.iter().next() {
+        request.target = value.to_owned();
+    }
     let id = request.id.clone();
     let content = match read::<E>(&app, &mut request, &path, &parts, body, fields).await {
         Ok(content) => content,
-        Err(e) => return answer_error(&id, &e),
+        Err(e) => {
+            app.refused::<E>(&request, &e).await;
+            return answer_error(&id, &e);
+        }
     };
+    match idempotency::begin::<E>(&app, &request, parts.uri.path()) {
+        Err(e) => answer_error(&id, &e),
+        Ok(Once::Again(kept)) => answer_kept(&id, &kept),
+        Ok(Once::Untracked) => respond(app, request, content, &parts.headers, None).await,
+        Ok(Once::First(ticket)) => {
+            // Goes on when the client goes away: its next attempt finds the outcome.
+            let task = async move { respond(app, request, content, &parts.headers, Some(ticket)).await };
+            tokio::spawn(task).await.unwrap_or_else(|e| answer_error(&id, &AppError::internal(e)))
+        }
+    }
+}
+
+/// Calls and answers.
+async fn respond<E: Endpoint>(
+    app: Arc<App>,
+    request: Request,
+    content: E,
+    headers: &HeaderMap,
+    ticket: Option<Ticket>,
+) -> Response
+where
+    App: Handle<E>,
+{
     let file = request.file.clone();
     let (id, result) = app.call(request, content).await;
     if let Some(spooled) = file {
         // The handler moved it away if it kept it.
         let _ = std::fs::remove_file(spooled);
     }
+    if let Some(ticket) = ticket {
+        ticket.finish(&result, E::STATUS);
+    }
     match result {
-        Ok(reply) => answer(&id, E::STATUS, reply, &parts.headers).await,
+        Ok(reply) => answer(&id, E::STATUS, reply, headers).await,
         Err(e) => answer_error(&id, &e),
     }
 }

@@ -85,7 +85,12 @@ pub async fn read<E: Endpoint>(
             let body = admitted::<E>(app, request, body).await?;
             request.file = Some(super::serve::spool(app, body).await?);
         }
-        Body::Query => {}
+        // A body that nobody reads would end the connection under the client's next request.
+        Body::Query if axum::body::HttpBody::is_end_stream(&body) => {}
+        Body::Query => drain(&mut body.into_data_stream()).await,
+    }
+    if request.idempotency_key.is_some() {
+        request.fingerprint = Some(app.idempotency.fingerprint(query, &bytes));
     }
     let empty = bytes.iter().all(u8::is_ascii_whitespace);
     if path.iter().next().is_none() && query.is_empty() && !empty {

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -36,6 +36,9 @@ pub fn pages(router: Router<Arc<App>>) -> Router<Arc<App>> {
         .route("/readyz", get(ready))
         .route("/v1/openapi.json", get(openapi))
         .route("/api/v1/openapi.json", get(openapi))
+        .route("/docs", get(super::docs::docs))
+        .route("/metrics", get(super::metrics::metrics))
+        .route("/v1/local/reset-admin", post(super::local::reset_admin))
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
@@ -156,6 +159,9 @@ impl Server {
         }
         let _ = tokio::time::timeout(STOP_GRACE, graceful.shutdown()).await;
         let _ = std::fs::remove_file(self.app.folder.admin_socket());
+        if let Err(e) = self.app.usage.flush().await {
+            tracing::error!(error = %e, "the last usage records are not on disk");
+        }
     }
 }
 

@@ -32,8 +32,15 @@ fn lived() -> Fixture {
     let f = fixture();
     commit(&f.store, B, (20..30).map(|n| put(n, 1, &n.to_string())).collect()).unwrap();
     commit(&f.store, A, (0..10).map(|n| put(n, 1, &n.to_string())).collect()).unwrap();
-    commit(&f.store, A, vec![put_kind(Kind::User, 1, 1, r#"{"name":"ann","versions":[1,2]}"#), put(3, 2, "three")])
-        .unwrap();
+    commit(
+        &f.store,
+        A,
+        vec![
+            put_kind(Kind::User, 1, 1, r#"{"name":"ann","versions":[{"version":0},{"version":1}]}"#),
+            put(3, 2, "three"),
+        ],
+    )
+    .unwrap();
     commit(&f.store, A, vec![delete(4, 2)]).unwrap();
     f
 }

@@ -137,9 +137,9 @@ fn preconditions_are_what_they_say() {
     ];
     let table = || all.iter().map(&holds).collect::<Vec<_>>();
     assert_eq!(table(), [false, true, false, false, true, true]);
-    commit(&f.store, A, vec![put_kind(kind, 1, 1, r#"{"versions":[1,2,3]}"#)]).unwrap();
+    commit(&f.store, A, vec![put_kind(kind, 1, 1, r#"{"versions":[{},{},{}]}"#)]).unwrap();
     assert_eq!(table(), [true, false, true, false, false, false]);
-    commit(&f.store, A, vec![put_kind(kind, 1, 2, r#"{"versions":[1]}"#)]).unwrap();
+    commit(&f.store, A, vec![put_kind(kind, 1, 2, r#"{"versions":[{}]}"#)]).unwrap();
     assert_eq!(table(), [true, false, false, true, false, true]);
     commit(&f.store, A, vec![delete(1, 3)]).unwrap();
     assert_eq!(table(), [false, true, false, false, true, true]);

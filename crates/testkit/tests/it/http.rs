@@ -85,7 +85,7 @@ fn nobody_fills_memory_or_disk_without_a_token() {
     server.as_user(&[]).send("POST", "/v1/vault/keys2", Some(large.as_bytes()), &[]).fails(ErrorCode::Forbidden, "");
     for endpoint in keyark_api::list::endpoints() {
         if endpoint.body == keyark_api::endpoint::Body::File && endpoint.right != Right::Public {
-            let path = endpoint.path.replace('{', "").replace('}', "");
+            let path = endpoint.path.replace(['{', '}'], "");
             let answer = server.nobody().send(endpoint.method.as_str(), &path, Some(&[7; 1000]), &[]);
             answer.fails(ErrorCode::Unauthorized, "log in");
         }

@@ -1,8 +1,14 @@
 //! The whole product, tested over its sockets; one module per noun.
 
+mod access;
 mod auth;
+mod crypto;
 mod domains;
 mod http;
+mod key_lists;
+mod key_permissions;
 mod keys;
+mod pages;
+mod restart;
 mod states;
 mod users;

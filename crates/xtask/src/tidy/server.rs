@@ -16,9 +16,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("jobs", &["audit", "app::core", "app::ctx", "app::error", "app::records"]),
     ("settings", &[]),
     ("housekeeping", &["app", "boot"]),
+    ("host", &["app", "boot", "http", "housekeeping", "settings"]),
     ("recover", &["app", "boot", "http", "settings"]),
     ("boot", &["access", "app", "audit", "http", "jobs", "settings"]),
-    ("lib", &["access", "app", "audit", "boot", "compat", "http", "housekeeping", "jobs", "recover", "settings"]),
+    (
+        "lib",
+        &["access", "app", "audit", "boot", "compat", "host", "http", "housekeeping", "jobs", "recover", "settings"],
+    ),
 ];
 
 /// Uses that look up, with what would mend them. One that is gone must leave this list.

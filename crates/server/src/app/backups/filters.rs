@@ -1,5 +1,6 @@
 //! Filters of domain backups: which records come along, and why.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use keyark_api::backups::Filter;
@@ -23,6 +24,8 @@ pub struct Selected {
 
 impl Selected {
     pub fn contains(&self, kind: Kind, id: Id) -> bool {
+        // The count of a key's encryptions belongs to the key.
+        let kind = if kind == Kind::Counter { Kind::Key } else { kind };
         self.ids.contains_key(&(kind, id))
     }
 
@@ -159,8 +162,8 @@ impl Selected {
             for name in needs {
                 let Ok(key) = ctx.core.load_any::<KeyHeader>(domain, &name) else { continue };
                 let place = (Kind::Key, key.id());
-                if !self.ids.contains_key(&place) {
-                    self.ids.insert(place, Some(id));
+                if let Entry::Vacant(free) = self.ids.entry(place) {
+                    free.insert(Some(id));
                     queue.push(place);
                 }
             }

@@ -264,8 +264,11 @@ impl Handle<BackupInspect> for App {
 }
 
 impl Handle<BackupUpload> for App {
-    async fn handle(&self, ctx: &Ctx, _: BackupUpload) -> Result<Reply<Backup>> {
-        let path = uploaded(ctx)?.to_owned();
+    async fn handle(&self, ctx: &Ctx, r: BackupUpload) -> Result<Reply<Backup>> {
+        let path = match &r.upload_id {
+            Some(id) => ctx.upload_find(id)?,
+            None => uploaded(ctx)?.to_owned(),
+        };
         let archive = Archive::open(std::fs::File::open(&path)?)?;
         let header = archive.header().clone();
         let scope = match header.scope {

@@ -131,7 +131,7 @@ pub fn decode_text(text: &str, encoding: &str) -> Result<SecretBytes> {
 fn base64_simd_hex(text: &str) -> Option<Vec<u8>> {
     let text = text.trim().as_bytes();
     let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
-    if text.len() % 2 != 0 {
+    if !text.len().is_multiple_of(2) {
         return None;
     }
     text.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()

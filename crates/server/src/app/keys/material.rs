@@ -1,6 +1,5 @@
 //! Keys kept open for cryptography: a bounded cache of raw material, and the count of encryptions (rules C2).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -8,14 +7,14 @@ use keyark_api::ErrorCode;
 use keyark_crypto::SecretBytes;
 use keyark_crypto::algorithm::{Hash, KeyBody, Material, WrapMethod, symmetric, wrapping};
 use keyark_model::key::{Algorithm, KeyHeader, Operation, VersionHeader};
+use keyark_model::system::CounterHeader;
 use keyark_model::{DomainId, Id, Kind, Time};
 use quick_cache::sync::Cache;
-use serde::{Deserialize, Serialize};
 
 use super::key_find;
 use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
-use crate::app::records::{Header, Stored};
+use crate::app::records::Stored;
 
 /// One version of a customer's key encrypts at most this often under random nonces (SP 800-38D).
 pub const ENCRYPTIONS_PER_VERSION: u64 = 1 << 31;
@@ -57,22 +56,17 @@ impl KeyCache {
         self.open.remove(&(domain, id));
     }
 
+    /// How many keys are open.
+    pub fn held(&self) -> u64 {
+        self.open.len() as u64
+    }
+
     /// When a version was last used, as far as memory knows.
     pub fn last_used(&self, domain: DomainId, id: Id, version: u32) -> Option<Time> {
         let key = self.open.peek(&(domain, id))?;
         let at = key.versions.iter().find(|v| v.number == version)?.last_used.load(Ordering::Relaxed);
         (at > 0).then_some(Time(at))
     }
-}
-
-/// Encryptions reserved so far, per version.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct CounterHeader {
-    reserved: BTreeMap<u32, u64>,
-}
-
-impl Header for CounterHeader {
-    const KIND: Kind = Kind::Counter;
 }
 
 impl OpenKey {
@@ -228,24 +222,17 @@ impl Core {
     }
 
     /// Opens what `key_encrypt` made.
-    pub fn key_decrypt(
-        &self,
-        domain: DomainId,
-        key: Id,
-        version: u64,
-        aad: &[u8],
-        nonce: &[u8],
-        ciphertext: &[u8],
-        now: Time,
-    ) -> Result<SecretBytes> {
-        let open = self.key_open(domain, &key.to_string(), Some("id")).map_err(|e| match e.code {
-            ErrorCode::NotFound => {
-                AppError::conflict(format!("the key {key} that encrypts this secret is not here; restore it first"))
-            }
+    pub fn key_decrypt(&self, domain: DomainId, made: &KeyCiphertext, aad: &[u8], now: Time) -> Result<SecretBytes> {
+        let open = self.key_open(domain, &made.key.to_string(), Some("id")).map_err(|e| match e.code {
+            ErrorCode::NotFound => AppError::conflict(format!(
+                "the key {} that encrypts this secret is not here; restore it first",
+                made.key
+            )),
             _ => e,
         })?;
-        let (_, material) = self.key_material(domain, &open, Some(version as i64), Operation::Decrypt, now)?;
-        Ok(symmetric::Cipher::new(material)?.decrypt(aad, &[nonce, ciphertext].concat())?)
+        let version = i64::try_from(made.version).map_err(AppError::internal)?;
+        let (_, material) = self.key_material(domain, &open, Some(version), Operation::Decrypt, now)?;
+        Ok(symmetric::Cipher::new(material)?.decrypt(aad, &[made.nonce.as_slice(), &made.ciphertext].concat())?)
     }
 
     /// Wraps material with a key: AES-KWP, or RSA-OAEP with SHA-256.

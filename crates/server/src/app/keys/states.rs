@@ -126,6 +126,8 @@ impl Handle<KeyDelete> for App {
             confirmed(r.confirm.as_deref(), &names, "deleting a key at once")?;
             let write = ctx.core.delete(&stored);
             ctx.commit(names[0], vec![], vec![write]).await?;
+            // Nothing is shipped from here yet: the material leaves the log's history at once (rules C5).
+            ctx.core.store.purge(Kind::Key, stored.id())?;
             return Ok(Reply::none());
         }
         let days = r.pending_days.unwrap_or(PENDING_DEFAULT);
@@ -205,12 +207,18 @@ pub fn keys_expire(core: &Core, now: Time) -> Result<usize> {
         for record in due {
             let stored = core.read_header::<KeyHeader>(record)?;
             if stored.header.deletion_date.is_some_and(|at| at <= now) {
+                // A header that the seal does not vouch for deletes nothing.
+                core.open_body(&stored)?;
                 writes.push(core.delete(&stored));
             }
         }
         if !writes.is_empty() {
             gone += writes.len();
+            let ids: Vec<_> = writes.iter().map(Write::key).collect();
             core.commit_as_system(now, domain, "key_delete", vec![], writes)?;
+            for (kind, id) in ids {
+                core.store.purge(kind, id)?;
+            }
         }
     }
     Ok(gone)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::material::DataType;
 use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
+use crate::app::keys::material::KeyCiphertext;
 use crate::app::records::{Header, Stored};
 
 /// Clear attributes of a secret.
@@ -216,7 +217,13 @@ impl Core {
     /// A value in clear.
     pub fn secret_open(&self, domain: DomainId, _: Id, sealed: &SealedVersion, now: Time) -> Result<SecretBytes> {
         let aad = secret_aad(sealed.version);
-        self.key_decrypt(domain, sealed.key, sealed.key_version, &aad, &sealed.nonce, &sealed.ciphertext, now)
+        let made = KeyCiphertext {
+            key: sealed.key,
+            version: sealed.key_version,
+            nonce: sealed.nonce.clone(),
+            ciphertext: sealed.ciphertext.clone(),
+        };
+        self.key_decrypt(domain, &made, &aad, now)
     }
 }
 

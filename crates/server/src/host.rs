@@ -1,0 +1,58 @@
+//! A whole server in one value: the folder opened, what a stop left tidied, sockets bound, housekeeping running.
+
+use std::sync::Arc;
+
+use keyark_crypto::Secret;
+
+use crate::app::{App, Clock};
+use crate::boot::{self, BootError, Folder};
+use crate::housekeeping;
+use crate::http::serve::Server;
+use crate::http::tls;
+use crate::settings::Settings;
+
+/// A server that is ready to run.
+pub struct Host {
+    pub app: Arc<App>,
+    pub server: Server,
+    /// Set at the first start: to be shown once.
+    pub first_password: Option<Secret<String>>,
+    pub fingerprint: String,
+}
+
+impl Host {
+    /// Opens or makes the data folder and binds.
+    pub async fn start(settings: Settings, clock: Clock) -> Result<Host, BootError> {
+        let folder = Folder::at(&settings.data);
+        let now = clock();
+        let booted = boot::boot(&settings, now)?;
+        housekeeping::tidy(&booted.core, &folder, now)?;
+        let write = |path: std::path::PathBuf, bytes: &[u8]| {
+            std::fs::write(&path, bytes).map_err(|source| BootError::Io { path, source })
+        };
+        write(folder.anchor(), &booted.core.anchor.to_json())?;
+        let acceptor = match settings.tls {
+            false => None,
+            true => {
+                let (authority, own) = boot::tls_identity(&booted.core, &settings, now)?;
+                write(folder.authority(), authority.as_bytes())?;
+                Some(tls::acceptor(&own)?)
+            }
+        };
+        let fingerprint = booted.core.anchor.fingerprint();
+        let listen = settings.listen;
+        let app = Arc::new(App::new(booted.core, folder, settings, clock)?);
+        let server =
+            Server::bind(app.clone(), acceptor).await.map_err(|source| BootError::Listen { listen, source })?;
+        Ok(Host { app, server, first_password: booted.first_password, fingerprint })
+    }
+
+    /// Serves until `stop` resolves; then every request that was taken is answered and the store is closed.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let chores = tokio::spawn(housekeeping::run(self.app.clone()));
+        self.server.run(stop).await;
+        chores.abort();
+        // The last handle closes the store: what was acknowledged is on disk already, the rest is tidiness.
+        drop(self.app.swap_core(None));
+    }
+}
