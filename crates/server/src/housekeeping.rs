@@ -103,7 +103,8 @@ async fn usage_keep(app: &Arc<App>, anchored: u64) -> u64 {
     let (flushed, app) = (app.usage.flush().await, app.clone());
     let done = tokio::task::spawn_blocking(move || {
         flushed?;
-        usage_anchor(&app, &app.core()?, app.now(), anchored)
+        let core = app.core()?;
+        usage_anchor(&app, &core, app.now(), anchored)
     });
     match done.await {
         Ok(Ok(position)) => position,
