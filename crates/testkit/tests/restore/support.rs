@@ -214,7 +214,7 @@ fn canaries(server: &TestServer) -> Vec<(String, Vec<u8>)> {
             found.push((format!("wrapped {} as text", kek.header.purpose), kek.header.wrapped.clone().into_bytes()));
         }
         let mut more = Vec::new();
-        for kind in [Kind::Session, Kind::Counter, Kind::Job] {
+        for kind in [Kind::Session, Kind::Job] {
             let scanned = core.store.scan(domain, kind, |r| {
                 more.push((format!("header of {kind}"), r.header.to_vec()));
                 std::ops::ControlFlow::Continue(())
