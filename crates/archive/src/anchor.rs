@@ -167,17 +167,16 @@ impl Anchor {
     /// `None`: a domain's numbers, which do not compare with the anchor's; a revoked key then counts as unknown, to be named.
     pub fn judge(&self, key: &PublicKey, system: SystemId, incarnation: Incarnation, last: Option<u64>) -> Verdict {
         let key_id = json::hex(&key.key_id());
-        let mut named = self.keys.iter().filter(|k| k.public().as_ref() == Some(key) && k.system == system).peekable();
-        if named.peek().is_none() {
+        let named = || self.keys.iter().filter(|k| k.public().as_ref() == Some(key) && k.system == system);
+        if named().next().is_none() {
             return Verdict::UnknownSigner { key_id };
         }
-        let Some(pinned) = named.find(|k| k.incarnation == incarnation) else {
-            return Verdict::Bad { why: "the key is pinned for another incarnation" };
-        };
-        let Some(last) = last else {
-            return match pinned.revoked_from {
-                None => Verdict::SignedByPinned { key_id },
-                Some(_) => Verdict::UnknownSigner { key_id },
+        // The key goes on signing when its system is restored in place: an anchor that was exported before knows it, but
+        // not the new incarnation, whose positions it cannot compare.
+        let (Some(pinned), Some(last)) = (named().find(|k| k.incarnation == incarnation), last) else {
+            return match named().any(|k| k.revoked_from.is_some()) {
+                false => Verdict::SignedByPinned { key_id },
+                true => Verdict::UnknownSigner { key_id },
             };
         };
         if last < pinned.valid_from.0 {

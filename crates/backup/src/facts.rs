@@ -9,8 +9,8 @@ use keyark_crypto::algorithm::{AlgorithmError, KeyBody};
 use keyark_model::key::{KeyHeader, VersionHeader};
 use keyark_model::people::{GroupHeader, UserHeader};
 use keyark_model::system::CounterHeader;
-use keyark_model::{DomainId, Id, Kind, Time};
-use keyark_store::{Fault, Store};
+use keyark_model::{DomainId, Id, Kind};
+use keyark_store::{Fault, Store, Tombstone};
 use serde::Serialize;
 
 use crate::options::RestoreOptions;
@@ -18,7 +18,7 @@ use crate::options::RestoreOptions;
 /// What a target knows.
 #[derive(Default)]
 pub struct Facts {
-    deleted: HashMap<(Kind, Id), Time>,
+    deleted: HashMap<(Kind, Id), Tombstone>,
     /// Key → versions whose material was destroyed here.
     destroyed: HashMap<Id, BTreeSet<u32>>,
     /// Key → versions that are compromised here, as they stand here.
@@ -60,7 +60,7 @@ impl Facts {
     pub fn of_store(store: &Store, domain: Option<DomainId>) -> Result<Facts, Fault> {
         let mut facts = Facts::default();
         for gone in store.tombstones(domain, 0, u64::MAX)? {
-            facts.deleted.insert((gone.kind, gone.id), gone.time);
+            facts.deleted.insert((gone.kind, gone.id), gone);
         }
         for d in store.domains()?.into_iter().filter(|d| domain.is_none_or(|only| only == *d)) {
             store.scan(d, Kind::Key, |record| {
@@ -92,6 +92,16 @@ impl Facts {
         Ok(facts)
     }
 
+    /// Whether a record is known to be deleted.
+    pub fn knows_deleted(&self, kind: Kind, id: Id) -> bool {
+        self.deleted.contains_key(&(kind, id))
+    }
+
+    /// Every deletion that is known, for a system that replaces this one.
+    pub fn deleted(&self) -> impl Iterator<Item = &Tombstone> {
+        self.deleted.values()
+    }
+
     fn learn_key(&mut self, id: Id, header: &[u8]) {
         let Ok(header) = serde_json::from_slice::<KeyHeader>(header) else { return };
         for version in header.versions {
@@ -108,8 +118,8 @@ impl Facts {
     pub fn rule(&self, kind: Kind, id: Id, header: &[u8], options: &RestoreOptions) -> (Ruling, Vec<Fact>) {
         let fact = |fact, detail: String, waived| Fact { fact, kind: kind.word(), id, detail, waived };
         let mut found = Vec::new();
-        if let Some(at) = self.deleted.get(&(kind, id)) {
-            let detail = format!("deleted here at {at}");
+        if let Some(gone) = self.deleted.get(&(kind, id)) {
+            let detail = format!("deleted here at {}", gone.time);
             found.push(fact("deleted", detail.clone(), options.include_deleted));
             if !options.include_deleted {
                 return (Ruling::Leave(format!("{detail}; includeDeleted brings it back")), found);

@@ -62,7 +62,7 @@ pub struct Plan {
     pub actions: BTreeMap<Action, u64>,
     pub items: Vec<PlanItem>,
     pub negative_facts: Vec<Fact>,
-    /// Weight that the domain's keys and secrets will have.
+    /// What arrives weighs so much in the quotas. Not what is here already: that changes with every unrelated write.
     pub weights: BTreeMap<String, u64>,
     #[serde(skip)]
     pub rewritten: HashMap<Id, Id>,
@@ -101,7 +101,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         weights: BTreeMap::new(),
     };
     for kind in [Kind::Key, Kind::Secret] {
-        planner.weights.insert(kind.word().into(), input.store.count(input.into, kind)?.weight);
+        planner.weights.insert(kind.word().into(), 0);
     }
     let mut failure = None;
     input.opened.unlocked.each_record::<SourceError>(|record| {
@@ -192,6 +192,10 @@ impl Planner<'_> {
                         current.revision,
                         current.revision,
                     );
+                } else if r.kind == Kind::User {
+                    // Overwriting would disable people who work here now, the last administrator among them.
+                    let why = "existing users keep their password and state";
+                    self.line(r, name, Action::Skip, why, current.revision, current.revision);
                 } else {
                     self.conflict(r, facts, "its id exists here with other content", current.revision)?;
                 }

@@ -1,6 +1,6 @@
 //! Restores a whole system into a new database file: verified, every body opened, then switched to by the caller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 
@@ -104,6 +104,7 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     let mut inserts = inserts.into_iter().peekable();
     let mut signed: BTreeMap<DomainId, LtHash> = BTreeMap::new();
     let (mut negative, mut left_out) = (Vec::new(), 0);
+    let mut came_back = HashSet::new();
     let mut failure: Option<SystemRestoreError> = None;
     r.opened.unlocked.each_record::<SourceError>(|record| {
         if failure.is_some() {
@@ -121,7 +122,10 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
             let (ruling, found) = r.facts.rule(record.kind, record.id, record.header, r.options);
             negative.extend(found);
             match ruling {
-                Ruling::Leave(_) => left_out += 1,
+                Ruling::Leave(_) => {
+                    left_out += 1;
+                    return Ok(());
+                }
                 Ruling::Keep => loader.add(&view_of(&record))?,
                 Ruling::Change { header, without } => {
                     let body = body_without(record.header, body, &without)?;
@@ -132,6 +136,9 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
                     let sealed = kek.seal(&name_of(&changed), &header, body.expose());
                     loader.add(&view_of(&RecordRef { body: &sealed, ..changed }))?;
                 }
+            }
+            if r.facts.knows_deleted(record.kind, record.id) {
+                came_back.insert((record.kind, record.id));
             }
             Ok(())
         })();
@@ -146,10 +153,8 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     for extra in inserts {
         loader.add(&view(&extra))?;
     }
-    for gone in r.opened.unlocked.tombstones().map_err(SourceError::from)? {
-        let gone = gone.map_err(SourceError::from)?;
-        let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone;
-        loader.add_tombstone(&Tombstone { kind, id, domain, revision, seq: 0, time, name })?;
+    for gone in tombstones(r, &came_back)? {
+        loader.add_tombstone(&gone)?;
     }
     for (domain, expected) in &archive.footer().record_digests {
         let found = signed.get(domain).cloned().unwrap_or_default().digest();
@@ -160,6 +165,27 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     progress.commit()?;
     let loaded = loader.finish()?;
     Ok(Built { identity, loaded, negative_facts: negative, left_out })
+}
+
+/// What the archive and the replaced system know to be deleted, but for what was asked back: a fact that stayed behind
+/// would let the next restore bring the record back unasked.
+fn tombstones(
+    r: &SystemRestore<'_>,
+    came_back: &HashSet<(Kind, Id)>,
+) -> Result<impl Iterator<Item = Tombstone>, SystemRestoreError> {
+    let mut all: BTreeMap<(Kind, Id), Tombstone> = BTreeMap::new();
+    for gone in r.opened.unlocked.tombstones().map_err(SourceError::from)? {
+        let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone.map_err(SourceError::from)?;
+        all.insert((kind, id), Tombstone { kind, id, domain, revision, seq: 0, time, name });
+    }
+    let carried = |kind: Kind, id| r.extras.iter().any(|e| (e.kind, e.id) == (kind, id));
+    for gone in r.facts.deleted() {
+        let shipped = crate::take::shipped(gone.kind, false);
+        if shipped && !came_back.contains(&(gone.kind, gone.id)) && !carried(gone.kind, gone.id) {
+            all.insert((gone.kind, gone.id), gone.clone());
+        }
+    }
+    Ok(all.into_values())
 }
 
 /// A new KEK generation for each domain of the archive.

@@ -113,11 +113,13 @@ impl Ctx {
         Ok(match scope {
             None => domain == DomainId::ROOT,
             Some(d) if d == domain => true,
-            Some(d) => {
-                domain == DomainId::ROOT
-                    && self.core.store.get(DomainId::ROOT, keyark_model::Kind::Domain, Id(d.0))?.is_none()
-            }
+            Some(d) => domain == DomainId::ROOT && self.domain_gone(d)?,
         })
+    }
+
+    /// Whether a domain was deleted.
+    pub fn domain_gone(&self, domain: DomainId) -> Result<bool> {
+        Ok(self.core.store.get(DomainId::ROOT, keyark_model::Kind::Domain, Id(domain.0))?.is_none())
     }
 
     fn backup_keys(&self) -> Result<Vec<Stored<BackupKeyHeader>>> {
@@ -306,6 +308,17 @@ impl Handle<BackupKeyUpload> for App {
         let opened = self.argon(move || keyfile::keyfile_open(&r.file, &r.password)).await??;
         let fingerprint = fingerprint_of(&opened.key);
         if let Ok(known) = ctx.core.load::<BackupKeyHeader>(DomainId::ROOT, info.keyid) {
+            // The key of a deleted domain becomes the key of the domain into which it is uploaded.
+            if let (Some(of), Some(into)) = (known.header.domain, scope)
+                && of != into
+                && known.header.fingerprint == fingerprint
+                && ctx.domain_gone(of)?
+            {
+                let header = BackupKeyHeader { domain: scope, default: false, ..known.header.clone() };
+                ctx.commit_header(&known, &header).await?;
+                let stored = ctx.core.load::<BackupKeyHeader>(DomainId::ROOT, info.keyid)?;
+                return Ok(Reply::json(shown(&ctx.core, &stored, ctx.now)).at(stored.revision()));
+            }
             return match known.header.fingerprint == fingerprint && ctx.sees_scope(known.header.domain)? {
                 true => Ok(Reply { status: Some(200), ..Reply::json(shown(&ctx.core, &known, ctx.now)) }),
                 false => Err(AppError::new(ErrorCode::AlreadyExists, "another backup key has this id here")),

@@ -44,6 +44,11 @@ impl Running {
         self.jobs.lock().expect("no panic while held").remove(&id);
     }
 
+    /// What to show as the status of a job: whoever sees its end may start the next operation at once.
+    pub fn status(&self, id: Id, recorded: BackupStatus) -> BackupStatus {
+        if self.progress(id).is_some() { BackupStatus::InProgress } else { recorded }
+    }
+
     /// How many operations run.
     pub fn count(&self) -> u64 {
         self.jobs.lock().expect("no panic while held").len() as u64
@@ -68,7 +73,7 @@ fn shown(app: &App, stored: &Stored<JobHeader>) -> Job {
     Job {
         id: stored.id().to_string(),
         operation: h.operation.clone(),
-        status: match h.status {
+        status: match app.running.status(stored.id(), h.status) {
             BackupStatus::InProgress => "in_progress",
             BackupStatus::Completed => "completed",
             BackupStatus::Failed => "failed",
@@ -88,6 +93,13 @@ fn shown(app: &App, stored: &Stored<JobHeader>) -> Job {
 }
 
 impl Core {
+    /// The write that says a job is completed, for the batch that completes it.
+    pub fn job_done(&self, id: Id, now: keyark_model::Time, result: serde_json::Value) -> Result<keyark_store::Write> {
+        let stored = self.load::<JobHeader>(DomainId::ROOT, id)?;
+        let status = BackupStatus::Completed;
+        self.put_header(&stored, &JobHeader { finished: Some(now), status, result, ..stored.header.clone() })
+    }
+
     /// Writes how a job ended, with further changes of root in the same entry.
     pub fn job_end(
         &self,

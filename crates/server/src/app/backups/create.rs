@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use keyark_api::ErrorCode;
 use keyark_api::backups::{Backup, BackupCreate};
+use keyark_archive::Archive;
 use keyark_backup::{Progress, TakeError, TakeRequest, Taken, take};
 use keyark_crypto::Key256;
 use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
@@ -21,8 +22,9 @@ use crate::app::{App, Handle, Reply};
 impl From<TakeError> for AppError {
     fn from(e: TakeError) -> Self {
         match e {
-            TakeError::Archive(keyark_archive::ArchiveError::Io(e)) | TakeError::Io(e) => e.into(),
+            TakeError::Io(e) => e.into(),
             TakeError::Archive(e) => e.into(),
+            TakeError::Store(e) => e.into(),
             TakeError::Cancelled(e) => AppError::new(ErrorCode::Cancelled, e.to_string()),
             other => AppError::internal(other),
         }
@@ -74,7 +76,13 @@ impl Handle<BackupCreate> for App {
                 if earlier.header.domain != scope || earlier.header.uploaded {
                     return Err(AppError::invalid("since names a backup of the same scope that was taken here"));
                 }
-                ctx.archive_path(&earlier)?;
+                let archive = Archive::open(std::fs::File::open(ctx.archive_path(&earlier)?)?)?;
+                if archive.header().incarnation != ctx.core.incarnation {
+                    return Err(AppError::invalid(
+                        "since names a backup from before a system restore: positions were given twice since then; \
+                         take a whole backup first",
+                    ));
+                }
                 Some((ArchiveId(earlier.id().0), earlier.header.seq))
             }
         };

@@ -32,12 +32,16 @@ pub use system::{anchor_write, made_new};
 impl From<ArchiveError> for AppError {
     fn from(e: ArchiveError) -> Self {
         let code = match &e {
+            ArchiveError::Io(_) => match e {
+                ArchiveError::Io(e) => return e.into(),
+                _ => ErrorCode::Internal,
+            },
             ArchiveError::NotAnArchive => ErrorCode::NotAnArchive,
             ArchiveError::UnknownSigner { .. } => ErrorCode::UnknownSigner,
             ArchiveError::NeedsKey { .. } | ArchiveError::MissingFactor { .. } => ErrorCode::BackupKeyMissing,
             ArchiveError::WrongKey { .. } => ErrorCode::WrongBackupKey,
             ArchiveError::NewerFormat { .. } => ErrorCode::NewerFormat,
-            ArchiveError::Io(_) | ArchiveError::BadDraft(_) => return AppError::internal(e),
+            ArchiveError::BadDraft(_) => return AppError::internal(e),
             _ => ErrorCode::ArchiveDamaged,
         };
         AppError::new(code, e.to_string())
@@ -64,7 +68,7 @@ fn shown(app: &App, core: &Core, stored: &Stored<BackupHeader>, now: keyark_mode
         version: format!("v{}", keyark_archive::header::FORMAT),
         id: stored.id().to_string(),
         created_at: h.created_at,
-        status: match h.status {
+        status: match app.running.status(h.job, h.status) {
             BackupStatus::InProgress => "In Progress".into(),
             BackupStatus::Completed => "Completed".into(),
             BackupStatus::Failed => format!("Failed: {}", h.failure),
@@ -191,7 +195,7 @@ impl Handle<BackupStatusGet> for App {
             backup_id: h.resource.to_string(),
             started: Some(h.started),
             finished: h.finished,
-            status: match h.status {
+            status: match self.running.status(job.id(), h.status) {
                 BackupStatus::InProgress => "In Progress".into(),
                 BackupStatus::Completed => "Completed".into(),
                 BackupStatus::Failed => format!("Failed: {}", h.failure),
@@ -212,6 +216,37 @@ impl Handle<BackupDownload> for App {
         let name = format!("keyark-backup-{}.keyark", stored.id());
         let content = Content::File { path, name, etag: stored.header.checksum.clone() };
         Ok(Reply { content, revision: None, status: None })
+    }
+}
+
+fn here_already(id: Id) -> AppError {
+    AppError::new(ErrorCode::AlreadyExists, format!("the backup {id} is here already"))
+}
+
+impl Ctx {
+    /// What a deleted domain left behind becomes the backup of the domain into which its very bytes are uploaded: that
+    /// is how it comes back, in a new domain of the same system.
+    async fn backup_adopt(
+        &self,
+        known: Stored<BackupHeader>,
+        scope: Option<DomainId>,
+        upload: &Path,
+    ) -> Result<Reply<Backup>> {
+        let id = known.id();
+        let orphan = match (known.header.domain, scope) {
+            (Some(of), Some(into)) => of != into && self.domain_gone(of)?,
+            _ => false,
+        };
+        if !orphan || known.header.status != BackupStatus::Completed {
+            return Err(here_already(id));
+        }
+        if keyark_backup::restore_system::file_digest(upload)?.to_string() != known.header.checksum {
+            return Err(here_already(id));
+        }
+        let _ = std::fs::remove_file(upload);
+        self.commit_header(&known, &BackupHeader { domain: scope, ..known.header.clone() }).await?;
+        let stored = self.core.load(DomainId::ROOT, id)?;
+        Ok(Reply::json(self.backup_shown(&stored)?).at(stored.revision()))
     }
 }
 
@@ -250,8 +285,9 @@ impl Handle<BackupUpload> for App {
         }
         let facts = archive.inspect(None);
         let id = Id(header.id.0);
-        if ctx.core.store.get(DomainId::ROOT, keyark_model::Kind::Backup, id)?.is_some() {
-            return Err(AppError::new(ErrorCode::AlreadyExists, format!("the backup {id} is here already")));
+        let known = ctx.core.load::<BackupHeader>(DomainId::ROOT, id).ok();
+        if let Some(known) = known {
+            return ctx.backup_adopt(known, scope, &path).await;
         }
         let digest = {
             let path = path.clone();
@@ -282,7 +318,12 @@ impl Handle<BackupUpload> for App {
             job: Core::new_id(ctx.now),
         };
         let kept = self.folder.archive(id);
-        std::fs::rename(&path, &kept)?;
+        // Never over a file that is there: two uploads of one archive race for its name.
+        std::fs::hard_link(&path, &kept).map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => here_already(id),
+            _ => e.into(),
+        })?;
+        let _ = std::fs::remove_file(&path);
         let revision = ctx.core.store.tombstone(keyark_model::Kind::Backup, id)?.map_or(1, |t| t.revision + 1);
         let write = ctx.core.put(DomainId::ROOT, id, revision, &backup, b"")?;
         if let Err(e) = ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], vec![write]).await {

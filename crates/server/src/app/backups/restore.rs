@@ -136,6 +136,13 @@ impl Ctx {
             _ => self.opening_key(&backup.header)?,
         };
         self.archive_path(&backup)?;
+        if into == DomainId::ROOT && backup.header.domain.is_some_and(|d| d != into) {
+            return Err(AppError::new(
+                ErrorCode::WrongScope,
+                "this is the backup of a deleted domain: download it and its backup key, make a new domain, log in \
+                 there, upload both and restore them there",
+            ));
+        }
         Ok(Asked {
             app: self.app.clone(),
             core: self.core.clone(),
@@ -175,6 +182,14 @@ impl Asked {
     }
 
     fn plan(&self, archive: &Archive<File>, opened: &Opened<'_>) -> Result<Plan> {
+        let header = archive.header();
+        let whole = header.base.is_none() && header.filters.is_empty() && self.options.items.is_empty();
+        if self.options.mode == Mode::Exact && !whole {
+            // Whatever such a backup left out would be taken for something that did not exist at the point.
+            return Err(AppError::invalid(
+                "exact needs a whole backup: this one holds only changes or a selection, or items were named; use merge",
+            ));
+        }
         let may_grant = |group: &str| self.roles.may_grant(group);
         Ok(plan(&PlanInput {
             opened,
@@ -187,7 +202,7 @@ impl Asked {
     }
 
     /// Makes the plan again, compares its digest, and commits its writes in one batch.
-    fn restore_domain(&self, digest: Option<&str>, progress: &Progress) -> Result<serde_json::Value> {
+    fn restore_domain(&self, job: Id, digest: Option<&str>, progress: &Progress) -> Result<()> {
         self.with_archive(|archive, opened| {
             let plan = self.plan(archive, opened)?;
             if digest.is_some_and(|d| d != plan.digest.to_string()) {
@@ -217,25 +232,27 @@ impl Asked {
             must.retain(|m| !matches!(m, Must::Unchanged { kind, id, .. } if made.changes.iter().any(|c| c.key() == (*kind, *id))));
             progress.commit().map_err(RestoreError::from)?;
             let restored = made.changes.len();
-            let entries = self.entries(made.changes);
-            let changed: Vec<_> =
-                entries.iter().flat_map(|e| e.changes.iter().map(|c| c.key())).map(|(k, i)| (self.into, k, i)).collect();
-            let result = self.core.store.commit(Batch { must, entries }, self.app.now());
-            self.core.changed(&changed);
-            let committed = result?;
-            Ok(serde_json::json!({
+            let mut entries = self.entries(made.changes);
+            // In the same batch: a crash must not leave a restore that was done beside a job that says it failed.
+            let report = serde_json::json!({
                 "planDigest": plan.digest,
                 "actions": plan.actions,
                 "restored": restored,
                 "negativeFacts": plan.negative_facts,
-                "position": committed.position.seq.to_string(),
-            }))
+            });
+            let done = self.core.job_done(job, self.app.now(), report)?;
+            entries.push(Draft { domain: DomainId::ROOT, changes: vec![done], ..self.draft() });
+            let changed: Vec<_> =
+                entries.iter().flat_map(|e| e.changes.iter().map(|c| (e.domain, c.key().0, c.key().1))).collect();
+            let result = self.core.store.commit(Batch { must, entries }, self.app.now());
+            self.core.changed(&changed);
+            result?;
+            Ok(())
         })
     }
 
-    /// Splits the changes into entries of a bounded size, which commit together.
-    fn entries(&self, changes: Vec<keyark_store::Write>) -> Vec<Draft> {
-        let draft = || Draft {
+    fn draft(&self) -> Draft {
+        Draft {
             domain: self.into,
             actor: self.actor.clone(),
             request_id: self.request_id.clone(),
@@ -243,15 +260,19 @@ impl Asked {
             target: self.backup.id().to_string(),
             outcome: keyark_model::Outcome::Success,
             changes: Vec::new(),
-        };
-        let (mut entries, mut bytes) = (vec![draft()], 0);
+        }
+    }
+
+    /// Splits the changes into entries of a bounded size, which commit together.
+    fn entries(&self, changes: Vec<keyark_store::Write>) -> Vec<Draft> {
+        let (mut entries, mut bytes) = (vec![self.draft()], 0);
         for change in changes {
             let size = match &change {
                 keyark_store::Write::Put { header, body, .. } => header.len() + body.len(),
                 _ => 64,
             };
             if bytes + size > ENTRY_BYTES {
-                entries.push(draft());
+                entries.push(self.draft());
                 bytes = 0;
             }
             bytes += size;
@@ -364,10 +385,9 @@ impl Handle<BackupRestore> for App {
         tokio::task::spawn_blocking(move || {
             let outcome = match whole {
                 true => super::system::system_restore(asked, job, header, digest.as_deref(), &progress),
-                false => {
-                    let outcome = asked.restore_domain(digest.as_deref(), &progress);
-                    asked.core.job_end(job, asked.app.now(), outcome, Vec::new())
-                }
+                false => asked
+                    .restore_domain(job, digest.as_deref(), &progress)
+                    .or_else(|e| asked.core.job_end(job, asked.app.now(), Err(e), Vec::new())),
             };
             if let Err(e) = outcome {
                 tracing::error!(%job, error = %e, "the end of a restore could not be recorded");

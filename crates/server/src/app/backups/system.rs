@@ -33,6 +33,7 @@ impl From<SystemRestoreError> for AppError {
             SystemRestoreError::WrongScope | SystemRestoreError::Increment(_) => ErrorCode::WrongScope,
             SystemRestoreError::Digest(_) | SystemRestoreError::Key(_) => ErrorCode::ArchiveDamaged,
             SystemRestoreError::Cancelled(_) => ErrorCode::Cancelled,
+            SystemRestoreError::Load(keyark_store::LoadError::Fault(e)) => return e.into(),
             e => return AppError::internal(e),
         };
         AppError::new(code, e.to_string())
@@ -195,15 +196,20 @@ pub(super) fn system_restore(
         .map_err(AppError::internal)?;
     let kept = app.folder.path().join(format!("store.db.before-{job}"));
     let Asked { core, .. } = asked;
-    let drained = drain(core);
-    let switched =
-        drained.and_then(|()| keyark_store::switch(&building, &app.folder.store(), &kept).map_err(AppError::internal));
+    if let Err(still) = drain(core) {
+        boot::remove_database(&building);
+        app.swap_core(Some(still.clone()));
+        let e = AppError::conflict("requests under way did not end; the system is as it was, try again");
+        return still.job_end(job, app.now(), Err(e), Vec::new());
+    }
+    let switched = keyark_store::switch(&building, &app.folder.store(), &kept).map_err(AppError::internal);
     if let Err(e) = switched {
         boot::remove_database(&building);
         reopen(&app, &root)?;
         return app.core()?.job_end(job, app.now(), Err(e), Vec::new());
     }
-    let core = reopen(&app, &root)?;
+    // Not in service yet: its anchor is not that of the new incarnation.
+    let core = open(&app, &root)?;
     // The same key signs for the new incarnation, vouched for by itself: the anchor that people pinned stays good.
     let mut keys = anchor.keys;
     let next = AnchorKey::pinned(built.identity.system, built.identity.incarnation, &signer.public(), 0);
@@ -222,8 +228,6 @@ pub(super) fn system_restore(
     let job_write = core.put(DomainId::ROOT, job, 1, &header, b"")?;
     core.commit_as_system(app.now(), DomainId::ROOT, "system_restore", vec![], vec![job_write, anchor_write])?;
     drop(core);
-    // Opened once more, so that the anchor in memory is the one that was just written.
-    drain(app.swap_core(None).ok_or_else(|| AppError::internal("no system after a restore"))?)?;
     reopen(&app, &root)?;
     Ok(())
 }
@@ -239,8 +243,8 @@ fn root_of(app: &App) -> Result<FileRoot> {
     Ok(FileRoot::open(&app.folder.root_key(), boot::root_passphrase()?.as_ref()).map_err(BootError::from)?)
 }
 
-/// Waits until nobody holds the old store open any more, then closes it.
-fn drain(mut core: Arc<Core>) -> Result<()> {
+/// Waits until nobody holds the old store open any more, then closes it; gives it back when somebody goes on.
+fn drain(mut core: Arc<Core>) -> std::result::Result<(), Arc<Core>> {
     let until = Instant::now() + DRAIN;
     loop {
         match Arc::try_unwrap(core) {
@@ -252,15 +256,18 @@ fn drain(mut core: Arc<Core>) -> Result<()> {
                 core = still;
                 std::thread::sleep(Duration::from_millis(5));
             }
-            Err(_) => return Err(AppError::conflict("requests under way did not end; try again")),
+            Err(still) => return Err(still),
         }
     }
 }
 
-fn reopen(app: &App, root: &FileRoot) -> Result<Arc<Core>> {
+fn open(app: &App, root: &FileRoot) -> Result<Core> {
     let options = Options { reserve_bytes: app.settings.disk_reserve, ..Options::default() };
     let store = Store::open(&app.folder.store(), options).map_err(BootError::from)?;
-    let core = Arc::new(boot::open(store, root)?);
-    app.swap_core(Some(core.clone()));
-    Ok(core)
+    Ok(boot::open(store, root)?)
+}
+
+fn reopen(app: &App, root: &FileRoot) -> Result<()> {
+    app.swap_core(Some(Arc::new(open(app, root)?)));
+    Ok(())
 }

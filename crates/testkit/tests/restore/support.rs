@@ -1,0 +1,270 @@
+//! Steps that the tests of backup and restore share. Every archive that `take` makes is searched for what no archive may hold.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use keyark_archive::Archive;
+use keyark_backup::{Progress, source};
+use keyark_model::system::{BackupKeyHeader, KekHeader};
+use keyark_model::{DomainId, Id, Kind};
+use keyark_server::Settings;
+use keyark_server::recover::{RecoverError, Recovered, Recovery, recover};
+use keyark_testkit::client::text;
+use keyark_testkit::{Answer, Client, TestServer};
+use serde_json::{Value, json};
+
+/// How long a job of these small systems may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Creates a backup key and answers its id.
+pub fn backup_key(by: &Client, scope: &str) -> String {
+    text(&by.post("/v1/backupkeys", json!({ "scope": scope })).ok(201), "id")
+}
+
+/// An exported backup key: the file's text and its passphrase.
+pub fn exported(by: &Client, key: &str) -> (String, String) {
+    let file = by.post(&format!("/v1/backupkeys/{key}/download"), json!({})).ok(200);
+    (text(&file, "file"), text(&file, "passphrase"))
+}
+
+/// Waits for the end of a job. During a system restore the server answers 503, and its callers log in again.
+#[track_caller]
+pub fn job_ended(by: &Client, job: &str) -> Value {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        let answer = by.get(&format!("/v1/jobs/{job}"));
+        match answer.status {
+            200 if answer.json["status"] != "in_progress" => return answer.json,
+            401 if by.without_token().get("/readyz").status == 200 => by.renew(),
+            _ => std::thread::sleep(Duration::from_millis(3)),
+        }
+    }
+    panic!("the job {job} does not end");
+}
+
+/// Takes a backup to its end, whatever that is.
+#[track_caller]
+pub fn take_any(by: &Client, request: Value) -> Value {
+    let begun = by.post("/v1/backups", request).ok(202);
+    job_ended(by, &text(&begun, "jobId"));
+    by.get(&format!("/v1/backups/{}", text(&begun, "id"))).ok(200)
+}
+
+/// Takes a backup, which must be completed, and searches its archive for canaries.
+#[track_caller]
+pub fn take(server: &TestServer, by: &Client, request: Value) -> Value {
+    let backup = take_any(by, request);
+    assert_eq!(backup["status"], "Completed", "{backup}");
+    no_canary(server, &text(&backup, "id"));
+    backup
+}
+
+/// Takes a backup of the whole domain and answers its id.
+#[track_caller]
+pub fn take_domain(server: &TestServer, by: &Client) -> String {
+    text(&take(server, by, json!({ "scope": "domain" })), "id")
+}
+
+/// Takes a backup of the whole system and answers its id.
+#[track_caller]
+pub fn take_system(server: &TestServer) -> String {
+    text(&take(server, &server.admin, json!({ "scope": "system" })), "id")
+}
+
+/// The plan of a restore.
+pub fn plan(by: &Client, backup: &str, options: Value) -> Answer {
+    by.post(&format!("/v1/backups/{backup}/plan"), options)
+}
+
+/// Restores to the end of the job, however it ends.
+#[track_caller]
+pub fn restore_any(by: &Client, backup: &str, options: Value) -> Value {
+    let begun = by.post(&format!("/v1/backups/{backup}/restore"), options).ok(202);
+    job_ended(by, &text(&begun, "jobId"))
+}
+
+/// Restores; the job must be completed.
+#[track_caller]
+pub fn restore(by: &Client, backup: &str, options: Value) -> Value {
+    let job = restore_any(by, backup, options);
+    assert_eq!(job["status"], "completed", "{job}");
+    job
+}
+
+/// The lines of a plan with this action: kind and id.
+pub fn lines(plan: &Value, action: &str) -> Vec<(String, String)> {
+    let all = plan["resources"].as_array().expect("a plan has lines");
+    all.iter().filter(|l| l["action"] == action).map(|l| (text(l, "kind"), text(l, "id"))).collect()
+}
+
+/// The archive's file on the server.
+pub fn archive_path(server: &TestServer, backup: &str) -> PathBuf {
+    server.settings.data.join("backups").join(format!("{backup}.keyark"))
+}
+
+/// The archive's bytes, as a download gives them.
+#[track_caller]
+pub fn download(by: &Client, backup: &str) -> Vec<u8> {
+    let answer = by.get(&format!("/v1/backups/{backup}/download"));
+    assert_eq!(answer.status, 200, "{}", answer.json);
+    answer.body
+}
+
+/// Sends a file.
+pub fn send_file(by: &Client, path: &str, bytes: &[u8]) -> Answer {
+    by.send("POST", path, Some(bytes), &[("content-type", "application/octet-stream")])
+}
+
+/// Uploads an archive.
+pub fn upload(by: &Client, bytes: &[u8]) -> Answer {
+    send_file(by, "/v1/backups/upload", bytes)
+}
+
+/// Uploads an exported backup key.
+pub fn upload_key(by: &Client, (file, passphrase): &(String, String)) -> Answer {
+    by.post("/v1/backupkeys/upload", json!({ "file": file, "password": passphrase }))
+}
+
+/// Deletes a key at once.
+#[track_caller]
+pub fn key_delete(by: &Client, name: &str) {
+    by.delete(&format!("/v1/vault/keys2/{name}?confirm={name}")).ok(204);
+}
+
+/// A key's material in hexadecimal.
+#[track_caller]
+pub fn material(by: &Client, key: &str) -> String {
+    text(&by.post(&format!("/v1/vault/keys2/{key}/export"), json!({})).ok(200), "material")
+}
+
+/// A password-typed secret under a key.
+#[track_caller]
+pub fn secret(by: &Client, name: &str, key: &str, value: &str) -> String {
+    let fields = json!({ "name": name, "dataType": "password", "material": value, "key": key });
+    text(&by.post("/v1/vault/secrets", fields).ok(201), "id")
+}
+
+/// A secret's value.
+#[track_caller]
+pub fn secret_value(by: &Client, secret: &str) -> String {
+    text(&by.post(&format!("/v1/vault/secrets/{secret}/export"), json!({})).ok(200), "material")
+}
+
+/// Names of the keys that a caller sees, sorted.
+#[track_caller]
+pub fn key_names(by: &Client) -> Vec<String> {
+    let page = by.get("/v1/vault/keys2?limit=-1").ok(200);
+    let mut names: Vec<_> = page["resources"].as_array().expect("a page").iter().map(|k| text(k, "name")).collect();
+    names.sort();
+    names
+}
+
+/// Every domain, kind and id with its header: what a restore brings back byte for byte.
+pub fn headers(server: &TestServer, domain: DomainId, kinds: &[Kind]) -> Vec<(Kind, Id, Vec<u8>)> {
+    let core = server.app().core().expect("no restore is running");
+    let mut all = Vec::new();
+    for kind in kinds {
+        let scanned = core.store.scan(domain, *kind, |r| {
+            all.push((*kind, r.id, r.header.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        });
+        scanned.expect("a healthy store");
+    }
+    all
+}
+
+/// Settings of a folder for recovery.
+pub fn settings(data: &Path) -> Settings {
+    Settings { data: data.into(), disk_reserve: 0, ..Settings::default() }
+}
+
+/// Recovers an archive into a folder.
+pub fn recovery(data: &Path, archive: &Path, key: &(String, String)) -> Result<Recovered, RecoverError> {
+    let settings = settings(data);
+    let request = Recovery {
+        settings: &settings,
+        archive,
+        key_file: &key.0,
+        passphrase: &key.1,
+        now: keyark_testkit::server::START.plus_seconds(86_400),
+    };
+    recover(&request, &Progress::default())
+}
+
+/// What no archive may hold: secrets of the kinds that are never shipped, with a name for the message.
+fn canaries(server: &TestServer) -> Vec<(String, Vec<u8>)> {
+    let core = server.app().core().expect("no restore is running");
+    let mut found = Vec::new();
+    for key in core.load_all::<BackupKeyHeader>(DomainId::ROOT).expect("readable") {
+        let bytes = core.backup_key_material(&key).expect("it opens");
+        found.push((format!("backup key {}", key.id()), bytes.expose().to_vec()));
+    }
+    for node in core.load_all::<keyark_model::system::NodeHeader>(DomainId::ROOT).expect("readable") {
+        let bytes = core.open_body(&node).expect("it opens");
+        if !bytes.expose().is_empty() {
+            found.push((format!("node secret {}", node.header.name), bytes.expose().to_vec()));
+        }
+    }
+    for domain in core.store.domains().expect("readable") {
+        for kek in core.load_all::<KekHeader>(domain).expect("readable") {
+            let wrapped = base64::engine::general_purpose::STANDARD.decode(&kek.header.wrapped).expect("base64");
+            found.push((format!("wrapped {}", kek.header.purpose), wrapped));
+            found.push((format!("wrapped {} as text", kek.header.purpose), kek.header.wrapped.clone().into_bytes()));
+        }
+        let mut more = Vec::new();
+        for kind in [Kind::Session, Kind::Job] {
+            let scanned = core.store.scan(domain, kind, |r| {
+                more.push((format!("header of {kind}"), r.header.to_vec()));
+                std::ops::ControlFlow::Continue(())
+            });
+            scanned.expect("readable");
+        }
+        found.append(&mut more);
+    }
+    found.push(("token of the administrator".into(), server.admin.token().into_bytes()));
+    found.retain(|(_, bytes)| bytes.len() >= 16);
+    found
+}
+
+/// Everything of an archive in clear: each header, sealed body and opened body.
+pub fn in_clear(path: &Path, id: Id, key: &keyark_crypto::Key256) -> Vec<u8> {
+    let archive = Archive::open(File::open(path).expect("an archive")).expect("a whole archive");
+    let opened = source::unlock(&archive, id, key).expect("it opens");
+    let mut all = std::fs::read(path).expect("readable");
+    let read = opened.unlocked.each_record::<source::SourceError>(|r| {
+        all.extend_from_slice(r.header);
+        all.extend_from_slice(r.body);
+        all.extend_from_slice(opened.body(&r)?.expose());
+        Ok(())
+    });
+    read.expect("every record opens");
+    for gone in opened.unlocked.tombstones().expect("tombstones") {
+        all.extend_from_slice(gone.expect("a tombstone").name.unwrap_or_default().as_bytes());
+    }
+    all
+}
+
+/// Opens every block of an archive and searches it for what no archive may hold.
+#[track_caller]
+pub fn no_canary(server: &TestServer, backup: &str) {
+    let core = server.app().core().expect("no restore is running");
+    let id: Id = backup.parse().expect("an id");
+    let stored = core.load::<keyark_model::system::BackupHeader>(DomainId::ROOT, id).expect("in the catalogue");
+    let key = core.load::<BackupKeyHeader>(DomainId::ROOT, stored.header.backup_key).expect("its key");
+    let material = core.backup_key_material(&key).expect("it opens");
+    let all = in_clear(&archive_path(server, backup), key.id(), &material);
+    let found = canaries(server);
+    assert!(found.len() >= 6, "too few canaries to believe the search");
+    for (what, canary) in found {
+        assert!(!holds(&all, &canary), "the archive {backup} holds the {what}");
+    }
+}
+
+/// Whether some bytes hold others.
+pub fn holds(haystack: &[u8], needle: &[u8]) -> bool {
+    let Some(first) = needle.first() else { return true };
+    let candidates = haystack.iter().enumerate().filter(|(_, b)| *b == first);
+    candidates.map(|(at, _)| &haystack[at..]).any(|rest| rest.starts_with(needle))
+}
