@@ -22,16 +22,16 @@ fn each_scope_has_one_default_which_is_the_first_until_another_is_chosen() {
     let d = server.domain("d");
     let first = backup_key(&server.admin, "system");
     let second = backup_key(&server.admin, "system");
-    assert_eq!(default_of(&server.admin, "system"), [first.clone()]);
+    assert_eq!(default_of(&server.admin, "system"), [first.as_str()]);
     let third = json!({ "scope": "system", "isDefault": true, "description": "third" });
     let third = server.admin.post("/v1/backupkeys", third).ok(201);
     assert_eq!(third["isDefault"], true);
     assert_eq!(default_of(&server.admin, "system"), [text(&third, "id")]);
     server.admin.post(&format!("/v1/backupkeys/{second}/default"), json!({})).ok(200);
-    assert_eq!(default_of(&server.admin, "system"), [second.clone()]);
+    assert_eq!(default_of(&server.admin, "system"), [second.as_str()]);
     // Of a domain, seen in that domain only.
     let of_d = backup_key(&d.admin, "domain");
-    assert_eq!(default_of(&d.admin, "domain"), [of_d.clone()]);
+    assert_eq!(default_of(&d.admin, "domain"), [of_d.as_str()]);
     assert_eq!(server.admin.get("/v1/backupkeys").ok(200)["total"], 3);
     assert_eq!(d.admin.get("/v1/backupkeys").ok(200)["total"], 1);
     server.admin.get(&format!("/v1/backupkeys/{of_d}")).fails(ErrorCode::NotFound, "");

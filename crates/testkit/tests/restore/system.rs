@@ -46,7 +46,7 @@ fn everything_is_back_at_the_point_under_a_new_incarnation() {
     let before = everything(&server);
     let (identity, position) = {
         let core = server.app().core().unwrap();
-        (core.store.identity().clone(), core.store.head().seq)
+        (core.store.identity(), core.store.head().seq)
     };
     // After the point: one key more, one changed, a domain more.
     d.admin.key(json!({ "name": "later" }));
@@ -65,7 +65,7 @@ fn everything_is_back_at_the_point_under_a_new_incarnation() {
 
     assert_eq!(everything(&server), before, "every shipped record, byte for byte");
     let core = server.app().core().unwrap();
-    let now = core.store.identity().clone();
+    let now = core.store.identity();
     assert_eq!(now.system, identity.system);
     assert_ne!(now.incarnation, identity.incarnation);
     assert_eq!(now.parent.unwrap().position.incarnation, identity.incarnation);
