@@ -67,6 +67,11 @@ fn resolve(core: &Core, claims: &Claims, now: Time) -> Result<Principal> {
             Some(id)
         }
     };
+    // A token from before a password change ends with it, also one that has no session.
+    let stored = core.load::<UserHeader>(auth_domain, user).map_err(|_| revoked())?;
+    if stored.header.password_changed_at.is_some_and(|at| claims.iat < at.unix_seconds()) {
+        return Err(revoked());
+    }
     principal(core, user, auth_domain, domain, session, Time(claims.exp * 1_000_000), now).map_err(|_| revoked())
 }
 

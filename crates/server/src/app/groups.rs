@@ -201,7 +201,7 @@ impl Handle<GroupRemoveUser> for App {
             return Ok(Reply::none());
         }
         let must = match stored.header.name == Role::Admin.name() {
-            true => self.keep_an_admin(ctx, id)?,
+            true => self.keep_an_admin(ctx, ctx.domain()?, id)?,
             false => Vec::new(),
         };
         let write = member_removed(&ctx.core, &stored, id, ctx.now)?;

@@ -53,6 +53,8 @@ impl Handle<UploadAppend> for App {
         let limit = self.settings.largest_upload;
         let added = tokio::task::spawn_blocking(move || -> Result<u64> {
             let mut whole = OpenOptions::new().append(true).open(path)?;
+            // Two parts for the same place: the second waits and then does not fit.
+            whole.lock()?;
             let here = whole.metadata()?.len();
             if here != r.offset {
                 return Err(AppError::conflict(format!("{here} bytes are here; send the part that starts there")));

@@ -157,7 +157,7 @@ impl Handle<UserUpdate> for App {
         header.password_change_required = r.password_change_required.unwrap_or(header.password_change_required);
         header.user_metadata = r.user_metadata.unwrap_or(header.user_metadata);
         let must = match r.disabled {
-            Some(true) => self.keep_an_admin(ctx, stored.id())?,
+            Some(true) => self.keep_admins(ctx, stored.id())?,
             _ => Vec::new(),
         };
         header.disabled = r.disabled.unwrap_or(header.disabled);
@@ -194,10 +194,19 @@ impl Handle<UserDelete> for App {
         let stored = ctx.user_load(&r.id)?;
         ctx.check_match(stored.revision())?;
         self.may_touch(ctx, stored.id())?;
-        let must = self.keep_an_admin(ctx, stored.id())?;
-        let mut writes: Vec<Write> = groups_without(&ctx.core, stored.record.domain, stored.id(), ctx.now)?;
-        writes.push(ctx.core.delete(&stored));
-        ctx.commit(stored.header.username.clone(), must, writes).await?;
+        let must = self.keep_admins(ctx, stored.id())?;
+        // A user of root may be a member in other domains: it leaves them too.
+        let mut entries = Vec::new();
+        for domain in ctx.core.store.domains()? {
+            let mut writes: Vec<Write> = groups_without(&ctx.core, domain, stored.id(), ctx.now)?;
+            if domain == stored.record.domain {
+                writes.push(ctx.core.delete(&stored));
+            }
+            if !writes.is_empty() {
+                entries.push(ctx.draft(domain, stored.header.username.clone(), writes));
+            }
+        }
+        ctx.commit_all(must, entries).await?;
         Ok(Reply::none())
     }
 }
@@ -220,11 +229,20 @@ impl App {
         Ok(())
     }
 
+    /// The same for every domain: a user of root may be the only administrator of another one.
+    fn keep_admins(&self, ctx: &Ctx, leaving: Id) -> Result<Vec<Must>> {
+        let mut must = Vec::new();
+        for domain in ctx.core.store.domains()? {
+            must.extend(self.keep_an_admin(ctx, domain, leaving)?);
+        }
+        Ok(must)
+    }
+
     /// The last admin of a domain that has one cannot be removed or disabled. What this was decided by must still stand
     /// at the commit: otherwise two admins who remove each other at the same moment leave none.
-    pub(super) fn keep_an_admin(&self, ctx: &Ctx, leaving: Id) -> Result<Vec<Must>> {
-        let domain = ctx.domain()?;
-        let group = ctx.core.load_named::<GroupHeader>(domain, Role::Admin.name())?;
+    pub(super) fn keep_an_admin(&self, ctx: &Ctx, domain: DomainId, leaving: Id) -> Result<Vec<Must>> {
+        // A domain that was deleted has no groups any more.
+        let Ok(group) = ctx.core.load_named::<GroupHeader>(domain, Role::Admin.name()) else { return Ok(Vec::new()) };
         if !group.header.members.contains(&leaving) {
             return Ok(Vec::new());
         }

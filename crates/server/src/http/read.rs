@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 
 use crate::app::{App, AppError, Request};
 
+/// How long the next piece of a body may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// How the text of a path or query becomes a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Shape {
@@ -145,8 +148,9 @@ async fn drain(stream: &mut BodyDataStream) {
 async fn collect(app: &App, body: HttpBody) -> Result<Vec<u8>, AppError> {
     let mut bytes = Vec::new();
     let mut stream = body.into_data_stream();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| AppError::new(ErrorCode::BadRequest, "the body broke off; send it again"))?;
+    let broken = || AppError::new(ErrorCode::BadRequest, "the body broke off or came too slowly; send it again");
+    while let Some(chunk) = tokio::time::timeout(PATIENCE, stream.next()).await.map_err(|_| broken())? {
+        let chunk = chunk.map_err(|_| broken())?;
         if bytes.len() + chunk.len() > app.settings.largest_body {
             drain(&mut stream).await;
             return Err(too_large(app));

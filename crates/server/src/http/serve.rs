@@ -65,9 +65,9 @@ pub async fn spool(app: &App, body: Body) -> Result<PathBuf, AppError> {
     let mut stream = http_body_util::BodyStream::new(body);
     let outcome: Result<(), AppError> = async {
         use futures_util::StreamExt as _;
-        while let Some(frame) = stream.next().await {
-            let frame =
-                frame.map_err(|_| AppError::new(ErrorCode::BadRequest, "the upload broke off; send it again"))?;
+        let broken = || AppError::new(ErrorCode::BadRequest, "the upload broke off or came too slowly; send it again");
+        while let Some(frame) = tokio::time::timeout(PATIENCE, stream.next()).await.map_err(|_| broken())? {
+            let frame = frame.map_err(|_| broken())?;
             let Ok(data) = frame.into_data() else { continue };
             written += data.len() as u64;
             if written > app.settings.largest_upload {

@@ -34,9 +34,7 @@ pub fn check(files: &[Source], report: &mut Report) {
 
 /// Whether a path of this machine begins in a line; in the middle of another path (`domains/root/…`) it is none.
 fn starts_a_path(line: &str, folder: &str) -> bool {
-    line.match_indices(folder).any(|(at, _)| {
-        !line[..at].ends_with(|c: char| c.is_alphanumeric() || "_-.}".contains(c))
-    })
+    line.match_indices(folder).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "_-.}".contains(c)))
 }
 
 /// The hosts of the web addresses in a line, without user and port.
