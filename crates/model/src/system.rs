@@ -1,5 +1,7 @@
 //! The system's own records: keys that seal, secrets of this server, settings, backup keys and the catalogue of backups.
 
+use std::collections::BTreeSet;
+
 use crate::{Digest, DomainId, Id, Time};
 
 /// A KEK as a record: wrapped by the MKEK, its body empty because the wrap binds everything.
@@ -39,6 +41,9 @@ pub struct BackupKeyHeader {
     /// The domain whose archives it opens; none for the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<DomainId>,
+    /// Further domains that uploaded its file: they restore with it, and nothing else.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub also: BTreeSet<DomainId>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// HKDF of the key: two files with one key are known as such.
@@ -81,6 +86,9 @@ pub struct BackupHeader {
     /// The domain that it is of; none for the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<DomainId>,
+    /// Further domains that uploaded the same bytes: they restore from it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub also: BTreeSet<DomainId>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     pub created_at: Time,

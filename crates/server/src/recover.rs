@@ -156,6 +156,7 @@ fn own_secrets(system: &str, signer: &Signer, now: Time) -> Result<Vec<Extra>, R
 fn backup_key(key: &BackupKeyFile, now: Time) -> Result<Extra, AppError> {
     let header = BackupKeyHeader {
         domain: None,
+        also: std::collections::BTreeSet::new(),
         description: "recovered from its file".into(),
         fingerprint: Digest(*kdf::hkdf::<32>(key.key.expose(), &[b"keyark/fp"]).expose()),
         default: true,
@@ -169,6 +170,7 @@ fn catalogue(archive: &keyark_archive::Archive<std::fs::File>, path: &Path, now:
     let (header, facts) = (archive.header(), archive.inspect(None));
     let backup = BackupHeader {
         domain: None,
+        also: std::collections::BTreeSet::new(),
         description: facts.description,
         created_at: header.created_at,
         finished_at: Some(now),

@@ -8,6 +8,7 @@ use crate::tree;
 
 /// A package, a command that succeeds once it is there, and what needs it.
 const PACKAGES: &[(&str, &[&str], &str)] = &[
+    ("curl", &["curl", "--version"], "transcripts of the REST interface"),
     ("python3-venv", &["python3", "-c", "import ensurepip, venv"], "the break-glass script"),
     ("e2fsprogs", &["mkfs.ext4", "-V"], "file systems that run full and disks that lose power"),
     ("mount", &["mount", "--version"], "the same"),

@@ -1,5 +1,7 @@
 //! Backup keys. Their records stand in root, whatever their scope, so that a deleted domain's archives can be opened.
 
+use std::collections::BTreeSet;
+
 use keyark_api::backupkeys::{
     BackupKey, BackupKeyCheck, BackupKeyChecked, BackupKeyCreate, BackupKeyDefault, BackupKeyDelete, BackupKeyDownload,
     BackupKeyFacts, BackupKeyFile, BackupKeyGet, BackupKeyInspect, BackupKeyList, BackupKeyUpload,
@@ -117,6 +119,17 @@ impl Ctx {
         })
     }
 
+    /// The same for what further domains may have uploaded too.
+    pub fn sees(&self, scope: Option<DomainId>, also: &BTreeSet<DomainId>) -> Result<bool> {
+        Ok(also.contains(&self.domain()?) || self.sees_scope(scope)?)
+    }
+
+    /// Whether the caller's domain only uploaded a copy of what is another domain's.
+    pub fn only_also(&self, scope: Option<DomainId>, also: &BTreeSet<DomainId>) -> Result<bool> {
+        let domain = self.domain()?;
+        Ok(scope != Some(domain) && also.contains(&domain))
+    }
+
     /// Whether a domain was deleted.
     pub fn domain_gone(&self, domain: DomainId) -> Result<bool> {
         Ok(self.core.store.get(DomainId::ROOT, keyark_model::Kind::Domain, Id(domain.0))?.is_none())
@@ -126,7 +139,7 @@ impl Ctx {
         let all = self.core.load_all::<BackupKeyHeader>(DomainId::ROOT)?;
         let mut seen = Vec::new();
         for key in all {
-            if self.sees_scope(key.header.domain)? {
+            if self.sees(key.header.domain, &key.header.also)? {
                 seen.push(key);
             }
         }
@@ -137,7 +150,27 @@ impl Ctx {
     pub fn backup_key_load(&self, id: &str) -> Result<Stored<BackupKeyHeader>> {
         let missing = || AppError::not_found(format_args!("the backup key {id:?}"));
         let stored = self.core.load::<BackupKeyHeader>(DomainId::ROOT, id.parse().map_err(|_| missing())?)?;
-        if self.sees_scope(stored.header.domain)? { Ok(stored) } else { Err(missing()) }
+        if self.sees(stored.header.domain, &stored.header.also)? { Ok(stored) } else { Err(missing()) }
+    }
+
+    /// A backup key as the caller's domain sees it.
+    fn backup_key_shown(&self, stored: &Stored<BackupKeyHeader>) -> Result<BackupKey> {
+        let mut key = shown(&self.core, stored, self.now);
+        if self.only_also(stored.header.domain, &stored.header.also)? {
+            let domain = self.domain()?;
+            (key.account, key.domain_id, key.is_default) = (account_of(domain), Some(domain.to_string()), false);
+        }
+        Ok(key)
+    }
+
+    /// Refuses what only the domain whose key it is may do.
+    fn backup_key_own(&self, stored: &Stored<BackupKeyHeader>) -> Result<()> {
+        match self.only_also(stored.header.domain, &stored.header.also)? {
+            true => {
+                Err(AppError::conflict("this key was uploaded to restore with it; create a backup key for backups"))
+            }
+            false => Ok(()),
+        }
     }
 
     /// The writes that take the default mark from every other key of a scope.
@@ -169,6 +202,7 @@ impl Handle<BackupKeyCreate> for App {
         let key = random::secret::<32>();
         let header = BackupKeyHeader {
             domain: scope,
+            also: BTreeSet::new(),
             description: r.description.unwrap_or_default(),
             fingerprint: fingerprint_of(&key),
             default: r.is_default || ctx.core.backup_key_default(scope)?.is_none(),
@@ -187,7 +221,7 @@ impl Handle<BackupKeyList> for App {
             scope.is_none_or(|s| s.is_some() == k.header.domain.is_some())
                 && r.is_default.is_none_or(|d| d == k.header.default)
         });
-        let all = all.iter().map(|k| shown(&ctx.core, k, ctx.now)).collect();
+        let all = all.iter().map(|k| ctx.backup_key_shown(k)).collect::<Result<_>>()?;
         Ok(Reply::json(PageQuery::from_wire(r.skip, r.limit).of(all)))
     }
 }
@@ -195,7 +229,7 @@ impl Handle<BackupKeyList> for App {
 impl Handle<BackupKeyGet> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupKeyGet) -> Result<Reply<BackupKey>> {
         let stored = ctx.backup_key_load(&r.id)?;
-        Ok(Reply::json(shown(&ctx.core, &stored, ctx.now)).at(stored.revision()))
+        Ok(Reply::json(ctx.backup_key_shown(&stored)?).at(stored.revision()))
     }
 }
 
@@ -203,6 +237,7 @@ impl Handle<BackupKeyDefault> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupKeyDefault) -> Result<Reply<BackupKey>> {
         let stored = ctx.backup_key_load(&r.id)?;
         ctx.require(right_of(stored.header.domain, false))?;
+        ctx.backup_key_own(&stored)?;
         let mut writes = ctx.others_not_default(stored.header.domain, Some(stored.id()))?;
         if !stored.header.default {
             let header = BackupKeyHeader { default: true, ..stored.header.clone() };
@@ -219,6 +254,12 @@ impl Handle<BackupKeyDelete> for App {
         let stored = ctx.backup_key_load(&r.id)?;
         ctx.require(right_of(stored.header.domain, false))?;
         ctx.check_match(stored.revision())?;
+        if ctx.only_also(stored.header.domain, &stored.header.also)? {
+            let mut header = stored.header.clone();
+            header.also.remove(&ctx.domain()?);
+            ctx.commit_header(&stored, &header).await?;
+            return Ok(Reply::none());
+        }
         let backups = ctx.core.load_all::<BackupHeader>(DomainId::ROOT)?;
         let needed = backups.iter().filter(|b| b.header.backup_key == stored.id()).count();
         if needed > 0 && !r.force {
@@ -308,24 +349,11 @@ impl Handle<BackupKeyUpload> for App {
         let opened = self.argon(move || keyfile::keyfile_open(&r.file, &r.password)).await??;
         let fingerprint = fingerprint_of(&opened.key);
         if let Ok(known) = ctx.core.load::<BackupKeyHeader>(DomainId::ROOT, info.keyid) {
-            // The key of a deleted domain becomes the key of the domain into which it is uploaded.
-            if let (Some(of), Some(into)) = (known.header.domain, scope)
-                && of != into
-                && known.header.fingerprint == fingerprint
-                && ctx.domain_gone(of)?
-            {
-                let header = BackupKeyHeader { domain: scope, default: false, ..known.header.clone() };
-                ctx.commit_header(&known, &header).await?;
-                let stored = ctx.core.load::<BackupKeyHeader>(DomainId::ROOT, info.keyid)?;
-                return Ok(Reply::json(shown(&ctx.core, &stored, ctx.now)).at(stored.revision()));
-            }
-            return match known.header.fingerprint == fingerprint && ctx.sees_scope(known.header.domain)? {
-                true => Ok(Reply { status: Some(200), ..Reply::json(shown(&ctx.core, &known, ctx.now)) }),
-                false => Err(AppError::new(ErrorCode::AlreadyExists, "another backup key has this id here")),
-            };
+            return ctx.backup_key_adopt(known, scope, fingerprint).await;
         }
         let header = BackupKeyHeader {
             domain: scope,
+            also: BTreeSet::new(),
             description: String::new(),
             fingerprint,
             default: false,
@@ -333,6 +361,35 @@ impl Handle<BackupKeyUpload> for App {
             proven: None,
         };
         ctx.backup_key_add(info.keyid, header, &opened.key).await
+    }
+}
+
+impl Ctx {
+    /// A key that is known already: a deleted domain's becomes the uploading domain's, another domain's may be used by
+    /// this one too.
+    async fn backup_key_adopt(
+        &self,
+        known: Stored<BackupKeyHeader>,
+        scope: Option<DomainId>,
+        fingerprint: Digest,
+    ) -> Result<Reply<BackupKey>> {
+        if known.header.fingerprint != fingerprint {
+            return Err(AppError::new(ErrorCode::AlreadyExists, "another backup key has this id here"));
+        }
+        let mut header = known.header.clone();
+        match (known.header.domain, scope) {
+            (Some(of), Some(into)) if of != into && self.domain_gone(of)? => {
+                (header.domain, header.default) = (scope, false);
+            }
+            (Some(of), Some(into)) if of != into => drop(header.also.insert(into)),
+            _ => {}
+        }
+        if header != known.header {
+            self.commit_header(&known, &header).await?;
+        }
+        let stored = self.core.load::<BackupKeyHeader>(DomainId::ROOT, known.id())?;
+        let status = (header == known.header).then_some(200);
+        Ok(Reply { status, ..Reply::json(self.backup_key_shown(&stored)?).at(stored.revision()) })
     }
 }
 

@@ -172,7 +172,7 @@ pub fn confirmed(confirm: Option<&str>, names: &[&str], what: &str) -> Result<()
         Some(given) if names.contains(&given) => Ok(()),
         _ => Err(AppError::new(
             ErrorCode::ConfirmNeeded,
-            format!("{what}; to go on, repeat its exact name or id in `confirm` (command line: --confirm)"),
+            format!("{what}; to go on, give {} in `confirm` (command line: --confirm)", names.join(" or ")),
         )),
     }
 }

@@ -66,7 +66,7 @@ impl Handle<BackupCreate> for App {
                 )
             })?,
         };
-        if key.header.domain.is_some() != scope.is_some() {
+        if key.header.domain != scope {
             return Err(AppError::new(ErrorCode::WrongScope, "the backup key is of the other scope"));
         }
         let since = match &r.since {
@@ -94,6 +94,7 @@ impl Handle<BackupCreate> for App {
         let progress = self.operation_start(ctx, job, scope)?;
         let header = BackupHeader {
             domain: scope,
+            also: std::collections::BTreeSet::new(),
             description: r.description.unwrap_or_default(),
             created_at: ctx.now,
             finished_at: None,

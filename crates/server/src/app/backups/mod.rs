@@ -5,6 +5,7 @@ mod filters;
 mod restore;
 mod system;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use keyark_api::backups::{
@@ -97,7 +98,7 @@ impl Ctx {
     fn backup_load(&self, id: &str) -> Result<Stored<BackupHeader>> {
         let missing = || AppError::not_found(format_args!("the backup {id:?}"));
         let stored = self.core.load::<BackupHeader>(DomainId::ROOT, id.parse().map_err(|_| missing())?)?;
-        if self.sees_scope(stored.header.domain)? { Ok(stored) } else { Err(missing()) }
+        if self.sees(stored.header.domain, &stored.header.also)? { Ok(stored) } else { Err(missing()) }
     }
 
     fn archive_path(&self, backup: &Stored<BackupHeader>) -> Result<PathBuf> {
@@ -108,7 +109,12 @@ impl Ctx {
     }
 
     fn backup_shown(&self, stored: &Stored<BackupHeader>) -> Result<Backup> {
-        shown(&self.app, &self.core, stored, self.now)
+        let mut backup = shown(&self.app, &self.core, stored, self.now)?;
+        if self.only_also(stored.header.domain, &stored.header.also)? {
+            let domain = self.domain()?;
+            (backup.account, backup.domain_id) = (account_of(domain), Some(domain.to_string()));
+        }
+        Ok(backup)
     }
 
     /// The backup key that an archive needs, if it is here.
@@ -123,7 +129,7 @@ impl Ctx {
             )
         };
         let stored = self.core.load::<BackupKeyHeader>(DomainId::ROOT, backup.backup_key).map_err(|_| missing())?;
-        if !self.sees_scope(stored.header.domain)? && stored.header.domain.is_some() {
+        if !self.sees(stored.header.domain, &stored.header.also)? && stored.header.domain.is_some() {
             return Err(missing());
         }
         self.core.backup_key_material(&stored)
@@ -136,7 +142,7 @@ impl Handle<BackupList> for App {
         let mut all = Vec::new();
         for backup in ctx.core.load_all::<BackupHeader>(DomainId::ROOT)? {
             let fits = scope.is_none_or(|s| s.is_some() == backup.header.domain.is_some());
-            if fits && ctx.sees_scope(backup.header.domain)? {
+            if fits && ctx.sees(backup.header.domain, &backup.header.also)? {
                 all.push(ctx.backup_shown(&backup)?);
             }
         }
@@ -157,6 +163,12 @@ impl Handle<BackupDelete> for App {
         let stored = ctx.backup_load(&r.id)?;
         ctx.require(right_of(stored.header.domain, false))?;
         ctx.check_match(stored.revision())?;
+        if ctx.only_also(stored.header.domain, &stored.header.also)? {
+            let mut header = stored.header.clone();
+            header.also.remove(&ctx.domain()?);
+            ctx.commit_header(&stored, &header).await?;
+            return Ok(Reply::none());
+        }
         if stored.header.status == BackupStatus::InProgress {
             return Err(AppError::conflict("this backup is running; cancel its job first"));
         }
@@ -233,18 +245,21 @@ impl Ctx {
         upload: &Path,
     ) -> Result<Reply<Backup>> {
         let id = known.id();
-        let orphan = match (known.header.domain, scope) {
-            (Some(of), Some(into)) => of != into && self.domain_gone(of)?,
-            _ => false,
-        };
-        if !orphan || known.header.status != BackupStatus::Completed {
+        let mut header = known.header.clone();
+        match (known.header.domain, scope) {
+            (Some(of), Some(into)) if of != into && self.domain_gone(of)? => header.domain = scope,
+            // Another domain restores from the same bytes too; it must have them to get this far.
+            (Some(of), Some(into)) if of != into => drop(header.also.insert(into)),
+            _ => {}
+        }
+        if header == known.header || known.header.status != BackupStatus::Completed {
             return Err(here_already(id));
         }
         if keyark_backup::restore_system::file_digest(upload)?.to_string() != known.header.checksum {
             return Err(here_already(id));
         }
         let _ = std::fs::remove_file(upload);
-        self.commit_header(&known, &BackupHeader { domain: scope, ..known.header.clone() }).await?;
+        self.commit_header(&known, &header).await?;
         let stored = self.core.load(DomainId::ROOT, id)?;
         Ok(Reply::json(self.backup_shown(&stored)?).at(stored.revision()))
     }
@@ -297,6 +312,7 @@ impl Handle<BackupUpload> for App {
         };
         let backup = BackupHeader {
             domain: scope,
+            also: BTreeSet::new(),
             description: facts.description.clone(),
             created_at: header.created_at,
             finished_at: Some(ctx.now),

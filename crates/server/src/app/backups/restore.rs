@@ -125,7 +125,7 @@ impl Ctx {
         let into = self.domain()?;
         // A domain's restorers may take their own domain out of a system archive; they need its id for that.
         let own_part = backup.header.domain.is_none() && into != DomainId::ROOT;
-        if !self.sees_scope(backup.header.domain)? && !own_part {
+        if !self.sees(backup.header.domain, &backup.header.also)? && !own_part {
             return Err(missing());
         }
         let scope = if own_part { Some(into) } else { backup.header.domain };

@@ -210,10 +210,12 @@ pub(super) fn system_restore(
     }
     // Not in service yet: its anchor is not that of the new incarnation.
     let core = open(&app, &root)?;
-    // The same key signs for the new incarnation, vouched for by itself: the anchor that people pinned stays good.
+    // The same key signs for the new incarnation, vouched for by itself: the anchor that people pinned stays good. A
+    // system that came from elsewhere has no earlier key here that could vouch for it.
     let mut keys = anchor.keys;
     let next = AnchorKey::pinned(built.identity.system, built.identity.incarnation, &signer.public(), 0);
-    keys.push(next.signed_by(&signer));
+    let known = keys.iter().any(|k| k.system == built.identity.system);
+    keys.push(if known { next.signed_by(&signer) } else { next });
     header.finished = Some(app.now());
     header.status = BackupStatus::Completed;
     header.result = serde_json::json!({
