@@ -22,19 +22,15 @@ struct Order {
 /// Builds all, then runs each alone; fails when one fails or takes longer than the limit.
 pub fn bench(arguments: &[String]) -> Outcome {
     let order = read(arguments)?;
-    let benches: Vec<(String, String)> = tree::sources()?.iter().filter_map(bench_of).collect();
-    // What the benchmark of the server starts.
-    crate::process::run(cargo().args(["build", "--release", "-p", "keyark-cli"]))?;
-    for (package, example) in &benches {
-        crate::process::run(cargo().args(["build", "--release", "-p", package, "--example", example]))?;
-    }
+    let benches: Vec<String> = tree::sources()?.iter().filter_map(bench_of).collect();
+    // All in one go, with the program that the benchmark of the server starts: one set of features, built once.
+    crate::process::run(cargo().args(["build", "--release", "--workspace", "--bins", "--examples"]))?;
     let mut report = head(&order)?;
-    for (package, example) in &benches {
+    for example in &benches {
         println!("== {example} {}", order.keys);
         let started = Instant::now();
         let mut printed = String::new();
-        let mut command = cargo();
-        command.args(["run", "--quiet", "--release", "-p", package, "--example", example, "--"]);
+        let mut command = Command::new(tree::target().join("release/examples").join(example));
         let good = watch(command.arg(order.keys.to_string()), |line| {
             printed.push_str(line);
             printed.push('\n');
@@ -74,12 +70,12 @@ fn read(arguments: &[String]) -> Outcome<Order> {
     Ok(order)
 }
 
-/// `crates/store/examples/store_bench.rs` is the benchmark `store_bench` of `keyark-store`; one of several files is
-/// a folder with a `main.rs`.
-fn bench_of(source: &Source) -> Option<(String, String)> {
-    let (folder, file) = source.path.strip_prefix("crates/")?.split_once("/examples/")?;
+/// `crates/store/examples/store_bench.rs` is the benchmark `store_bench`; one of several files is a folder with a
+/// `main.rs`.
+fn bench_of(source: &Source) -> Option<String> {
+    let (_, file) = source.path.strip_prefix("crates/")?.split_once("/examples/")?;
     let example = file.strip_suffix("/main.rs").or(file.strip_suffix(".rs"))?;
-    (example.ends_with("_bench") && !example.contains('/')).then(|| (format!("keyark-{folder}"), example.to_owned()))
+    (example.ends_with("_bench") && !example.contains('/')).then(|| example.to_owned())
 }
 
 /// What one benchmark printed: its tables as such, everything else verbatim.
@@ -140,10 +136,10 @@ mod tests {
     #[test]
     fn benchmarks_are_found_by_their_name() {
         let of = |path: &str| bench_of(&Source { path: path.into(), text: None });
-        let found = Some(("keyark-store".into(), "store_bench".into()));
+        let found = Some("store_bench".to_owned());
         assert_eq!(of("crates/store/examples/store_bench.rs"), found);
         assert_eq!(of("crates/archive/examples/golden_write.rs"), None);
-        let found = Some(("keyark-testkit".into(), "server_bench".into()));
+        let found = Some("server_bench".to_owned());
         assert_eq!(of("crates/testkit/examples/server_bench/main.rs"), found);
         assert_eq!(of("crates/testkit/examples/server_bench/load.rs"), None);
         assert_eq!(of("crates/testkit/examples/figures/mod.rs"), None);
