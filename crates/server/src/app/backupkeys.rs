@@ -260,6 +260,14 @@ impl Handle<BackupKeyDelete> for App {
             ctx.commit_header(&stored, &header).await?;
             return Ok(Reply::none());
         }
+        if let Some(next) = stored.header.also.first().copied() {
+            // Another domain still restores with it: it becomes that domain's.
+            let mut header = stored.header.clone();
+            header.also.remove(&next);
+            (header.domain, header.default) = (Some(next), false);
+            ctx.commit_header(&stored, &header).await?;
+            return Ok(Reply::none());
+        }
         let backups = ctx.core.load_all::<BackupHeader>(DomainId::ROOT)?;
         let needed = backups.iter().filter(|b| b.header.backup_key == stored.id()).count();
         if needed > 0 && !r.force {

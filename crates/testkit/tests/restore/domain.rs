@@ -302,17 +302,17 @@ fn into_another_domain_of_the_same_system_ids_that_are_taken_get_new_ones() {
     let old = d.admin.encrypt("k", "copied");
     let backup = take_domain(&server, &d.admin);
     let bytes = download(&d.admin, &backup);
-    // The archive of a living domain is not another's, whoever holds its bytes.
-    upload(&e.admin, &bytes).fails(ErrorCode::AlreadyExists, "");
+    // Until it has the bytes and the key, the other domain knows nothing of them.
     e.admin.get(&format!("/v1/backups/{backup}")).fails(ErrorCode::NotFound, "");
-    d.admin.delete(&format!("/v1/backups/{backup}")).ok(204);
-    let file = exported(&d.admin, &text(&d.admin.get("/v1/backupkeys").ok(200)["resources"][0], "id"));
-    upload_key(&e.admin, &file).fails(ErrorCode::AlreadyExists, "");
-    d.admin
-        .delete(&format!("/v1/backupkeys/{}", text(&d.admin.get("/v1/backupkeys").ok(200)["resources"][0], "id")))
-        .ok(204);
-    upload_key(&e.admin, &file).ok(201);
-    upload(&e.admin, &bytes).ok(201);
+    let key_id = text(&d.admin.get("/v1/backupkeys").ok(200)["resources"][0], "id");
+    e.admin.get(&format!("/v1/backupkeys/{key_id}")).fails(ErrorCode::NotFound, "");
+    let file = exported(&d.admin, &key_id);
+    let shown = upload(&e.admin, &bytes).ok(201);
+    assert_eq!(shown["domainID"], e.id.as_str(), "{shown}");
+    plan(&e.admin, &backup, json!({})).fails(ErrorCode::BackupKeyMissing, "upload its file");
+    let shown = upload_key(&e.admin, &file).ok(201);
+    assert_eq!((&shown["domainID"], &shown["isDefault"]), (&Value::from(e.id.as_str()), &Value::from(false)));
+    e.admin.post(&format!("/v1/backupkeys/{key_id}/default"), json!({})).fails(ErrorCode::Conflict, "to restore");
     let clash = plan(&e.admin, &backup, json!({})).ok(200);
     assert_eq!(lines(&clash, "refuse").len(), 2, "{clash}");
     restore(&e.admin, &backup, json!({ "conflict": "rename" }));
@@ -323,4 +323,12 @@ fn into_another_domain_of_the_same_system_ids_that_are_taken_get_new_ones() {
     assert_eq!(e.admin.decrypt(&through_new), "copied");
     assert_eq!(secret_value(&e.admin, "s-restored"), "shared-value-1");
     assert_eq!(key_names(&d.admin), ["k"]);
+    // What one of them gives up is still the other's.
+    d.admin.delete(&format!("/v1/backups/{backup}")).ok(204);
+    d.admin.delete(&format!("/v1/backupkeys/{key_id}")).ok(204);
+    d.admin.get(&format!("/v1/backups/{backup}")).fails(ErrorCode::NotFound, "");
+    d.admin.get(&format!("/v1/backupkeys/{key_id}")).fails(ErrorCode::NotFound, "");
+    plan(&e.admin, &backup, json!({ "conflict": "skip" })).ok(200);
+    e.admin.delete(&format!("/v1/backups/{backup}")).ok(204);
+    e.admin.get(&format!("/v1/backups/{backup}")).fails(ErrorCode::NotFound, "");
 }

@@ -169,6 +169,14 @@ impl Handle<BackupDelete> for App {
             ctx.commit_header(&stored, &header).await?;
             return Ok(Reply::none());
         }
+        if let Some(next) = stored.header.also.first().copied() {
+            // Another domain still restores from it: it becomes that domain's.
+            let mut header = stored.header.clone();
+            header.also.remove(&next);
+            header.domain = Some(next);
+            ctx.commit_header(&stored, &header).await?;
+            return Ok(Reply::none());
+        }
         if stored.header.status == BackupStatus::InProgress {
             return Err(AppError::conflict("this backup is running; cancel its job first"));
         }
