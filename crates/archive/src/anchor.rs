@@ -149,11 +149,20 @@ impl Anchor {
         Ok(())
     }
 
-    /// What people compare: SHA-256 over all keys, as `AB:CD:…`.
+    /// What people compare: SHA-256 over all keys, as `AB:CD:…`. A key that is listed again for a further incarnation of
+    /// the same system counts once: nobody has to pin anew what they trust already.
     pub fn fingerprint(&self) -> String {
+        let again = |n: usize, key: &AnchorKey| {
+            let same = |k: &AnchorKey| {
+                (k.system, &k.public_key, k.revoked_from) == (key.system, &key.public_key, key.revoked_from)
+            };
+            self.keys[..n].iter().any(same)
+        };
+        let distinct: Vec<&AnchorKey> =
+            self.keys.iter().enumerate().filter(|(n, key)| !again(*n, key)).map(|(_, key)| key).collect();
         let mut e = Encoder::new(Vec::new());
-        e.array(self.keys.len() as u64).expect("writing into a vector does not fail");
-        for key in &self.keys {
+        e.array(distinct.len() as u64).expect("writing into a vector does not fail");
+        for key in distinct {
             e.array(6)
                 .and_then(|e| key.fields(e))
                 .and_then(|e| e.encode(key.revoked_from.map(|p| p.0)))
