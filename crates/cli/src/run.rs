@@ -52,10 +52,9 @@ pub fn run(tree: &Tree, verb: &Verb, given: &Given<'_>, matches: &ArgMatches) ->
         return output::show(&answer.bytes, format);
     }
     let answered: Value = answer.read()?;
-    if let Some(job) = answered["jobId"].as_str() {
-        wait::job(&mut caller, job)?;
-    }
-    let now = as_it_is_now(tree, verb, &mut caller, &answered)?;
+    let Some(job) = answered["jobId"].as_str() else { return output::show(&answer.bytes, format) };
+    wait::job(&mut caller, job)?;
+    let now = as_it_is_now(tree, verb, &mut caller, &answered, job)?;
     output::show(&now.map_or(answer.bytes, |a| a.bytes), format)
 }
 
@@ -93,17 +92,25 @@ fn wants_confirmation(e: &ClientError, verb: &Verb, fields: &Map<String, Value>)
         && ask::somebody()
 }
 
-/// The resource of the first answer, read again after its job.
+/// What a job made or did: the resource of the first answer, read again, if the job is its own; else the job itself,
+/// whose result says what was done.
 fn as_it_is_now(
     tree: &Tree,
     verb: &Verb,
     caller: &mut Caller<'_>,
     answered: &Value,
+    job: &str,
 ) -> Result<Option<Answer>, Failure> {
     let (Some(get), Some(id)) = (tree.find(&[verb.words[0], "get"]), answered["id"].as_str()) else { return Ok(None) };
     let request = serde_json::json!({ "id": id });
     match caller.with(get.endpoint.right, |client| client.send(&get.endpoint, request.clone())) {
-        Ok(answer) => Ok(Some(answer)),
+        Ok(answer) if answer.read::<Value>()?["jobId"] == job => Ok(Some(answer)),
+        Ok(_) => {
+            let Some(shown) = tree.find(&["jobs", "get"]) else { return Ok(None) };
+            let request = serde_json::json!({ "id": job });
+            let sent = caller.with(shown.endpoint.right, |client| client.send(&shown.endpoint, request.clone()));
+            sent.map(Some)
+        }
         // The job may have removed it.
         Err(Failure::Client(e)) if e.code() == Some(ErrorCode::NotFound) => Ok(None),
         Err(e) => Err(e),
