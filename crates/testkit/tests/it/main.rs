@@ -11,4 +11,5 @@ mod keys;
 mod pages;
 mod restart;
 mod states;
+mod surfaces;
 mod users;

@@ -1,0 +1,130 @@
+//! The surfaces beside the resources: retries, metrics, the browsable page, uploads in parts, the local socket, the usage log.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use keyark_api::ErrorCode;
+use keyark_model::access::Role;
+use keyark_testkit::TestServer;
+use serde_json::{Value, json};
+
+#[test]
+fn a_create_that_is_sent_again_makes_one_key() {
+    let server = TestServer::start();
+    let body = serde_json::to_vec(&json!({ "name": "once" })).unwrap();
+    let send =
+        |body: &[u8]| server.admin.send("POST", "/v1/vault/keys2", Some(body), &[("idempotency-key", "retry-1")]);
+    let (first, again) = (send(&body), send(&body));
+    assert_eq!((first.status, &first.json), (again.status, &again.json));
+    assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
+    send(&serde_json::to_vec(&json!({ "name": "other" })).unwrap()).fails(ErrorCode::IdempotencyMismatch, "");
+    assert_eq!(server.admin.get("/v1/vault/keys2?name=once").ok(200)["total"], 1);
+    // The same word of another caller is another one.
+    let other = server.as_user(&[Role::KeyAdmins]);
+    let theirs = other.send("POST", "/v1/vault/keys2", Some(&body), &[("idempotency-key", "retry-1")]);
+    theirs.fails(ErrorCode::KeyAlreadyExists, "");
+}
+
+#[test]
+fn metrics_count_what_was_asked() {
+    let server = TestServer::start();
+    let page = || String::from_utf8(server.nobody().get("/metrics").body).unwrap();
+    let value = |page: &str, family: &str| -> f64 {
+        let line = page.lines().find(|l| l.starts_with(family)).unwrap_or_else(|| panic!("no {family} in\n{page}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let before = page();
+    assert_eq!(value(&before, "keyark_ready "), 1.0);
+    server.nobody().post("/v1/auth/tokens", json!({ "username": "admin", "password": "not this one" }));
+    let after = page();
+    assert_eq!(value(&after, "keyark_failed_logins_total "), value(&before, "keyark_failed_logins_total ") + 1.0);
+    server.admin.key(json!({ "name": "a tenant's secret name" }));
+    assert!(!page().contains("a tenant's secret name"));
+}
+
+#[test]
+fn the_browsable_page_asks_nobody_outside() {
+    let server = TestServer::start();
+    for path in ["/docs", "/v1/openapi.json"] {
+        assert_eq!(server.nobody().get(path).status, 200, "{path}");
+    }
+    let page = server.nobody().get("/docs");
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    assert!(page.header("content-type").starts_with("text/html"));
+    let text = String::from_utf8(page.body).unwrap();
+    assert!(text.contains("/v1/openapi.json") && !text.contains("https://"), "{text}");
+}
+
+#[test]
+fn an_upload_in_parts_goes_on_where_it_broke_off() {
+    let server = TestServer::start();
+    server.admin.post("/v1/backupkeys", json!({})).ok(201);
+    let backup = server.admin.backup(json!({}));
+    let id = backup["id"].as_str().unwrap().to_owned();
+    let bytes = server.admin.get(&format!("/v1/backups/{id}/download")).body;
+    server.admin.delete(&format!("/v1/backups/{id}")).ok(204);
+
+    let upload = server.admin.post("/v1/uploads", json!({})).ok(201)["id"].as_str().unwrap().to_owned();
+    let part = |offset: usize, bytes: &[u8]| {
+        server.admin.send("PATCH", &format!("/v1/uploads/{upload}?offset={offset}"), Some(bytes), &[])
+    };
+    let half = bytes.len() / 2;
+    assert_eq!(part(0, &bytes[..half]).ok(200)["offset"], half);
+    part(0, &bytes[half..]).fails(ErrorCode::Conflict, &format!("{half} bytes are here"));
+    assert_eq!(server.admin.get(&format!("/v1/uploads/{upload}")).ok(200)["offset"], half);
+    server.as_user(&[Role::Admin]).get(&format!("/v1/uploads/{upload}")).fails(ErrorCode::NotFound, "");
+    part(half, &bytes[half..]).ok(200);
+    let made = server.admin.send("POST", &format!("/v1/backups/upload?upload_id={upload}"), Some(b""), &[]).ok(201);
+    assert_eq!((&made["id"], &made["checksum"]), (&Value::from(id), &backup["checksum"]));
+    server.admin.get(&format!("/v1/uploads/{upload}")).fails(ErrorCode::NotFound, "");
+}
+
+/// One request over the local administration socket.
+fn local(server: &TestServer, path: &str) -> (u16, Value) {
+    let mut socket = UnixStream::connect(server.app().folder.admin_socket()).unwrap();
+    write!(socket, "POST {path} HTTP/1.1\r\nhost: local\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+#[test]
+fn whoever_forgot_the_password_gets_a_new_one_on_the_servers_own_machine() {
+    let server = TestServer::start();
+    let mode = std::fs::metadata(server.app().folder.admin_socket()).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    // Over the network the path does not exist, and a lockout does not reach the socket.
+    server.nobody().post("/v1/local/reset-admin", json!({})).fails(ErrorCode::NotFound, "");
+    for _ in 0..8 {
+        server.nobody().post("/v1/auth/tokens", json!({ "username": "admin", "password": "wrong guess" }));
+    }
+    let (status, made) = local(&server, "/v1/local/reset-admin");
+    assert_eq!((status, made["username"].as_str()), (200, Some("admin")));
+    server.admin.get("/v1/auth/self/user").fails(ErrorCode::Unauthorized, "");
+    let password = made["password"].as_str().unwrap();
+    let change = json!({ "username": "admin", "password": password, "new_password": "remembered this time" });
+    server.nobody().send("PATCH", "/v1/auth/changepw", Some(&serde_json::to_vec(&change).unwrap()), &[]).ok(204);
+    let admin = server.nobody().log_in(json!({ "username": "admin", "password": "remembered this time" }));
+    admin.get("/v1/usermgmt/users").ok(200);
+    let audit = admin.get("/v1/audit/records?action=user_reset_admin").ok(200);
+    assert_eq!(audit["resources"].as_array().unwrap().len(), 1, "{audit}");
+}
+
+#[test]
+fn the_usage_log_has_reads_refusals_and_cryptography_and_nothing_of_others() {
+    let mut server = TestServer::start();
+    let tenant = server.domain("t");
+    tenant.admin.key(json!({ "name": "k" }));
+    tenant.admin.encrypt("k", "data");
+    server.admin.get("/v1/vault/keys2/nowhere").fails(ErrorCode::NotFound, "");
+    let of = |client: &keyark_testkit::Client, action: &str| {
+        client.get(&format!("/v1/audit/client-records?action={action}")).ok(200)["resources"].as_array().unwrap().len()
+    };
+    assert_eq!(of(&tenant.admin, "encrypt"), 1);
+    assert_eq!((of(&server.admin, "encrypt"), of(&server.admin, "key_get")), (0, 1));
+    server.restart();
+    server.admin.renew();
+    assert_eq!(of(&server.admin, "key_get"), 1, "kept over a restart");
+}
