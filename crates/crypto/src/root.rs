@@ -74,11 +74,20 @@ impl FileRoot {
         let file = RootFile { keyark_root: 1, salt, key: stored.expose().clone() };
         let text = Secret::new(serde_json::to_vec(&file).expect("strings serialise"));
         drop(Secret::new(file.key));
+        // Written under another name and linked when whole: a kill leaves no half of a root key, and an existing one is
+        // never overwritten.
+        let making = path.with_extension(format!("{:016x}", u64::from_be_bytes(random::bytes())));
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut out = options.open(path).map_err(io)?;
-        out.write_all(text.expose()).and_then(|()| out.sync_all()).map_err(io)?;
+        let written = options
+            .open(&making)
+            .and_then(|mut out| out.write_all(text.expose()).and_then(|()| out.sync_all()))
+            .and_then(|()| fs::hard_link(&making, path));
+        let _ = fs::remove_file(&making);
+        written.map_err(io)?;
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(folder).and_then(|f| f.sync_all()).map_err(io)?;
         Ok(FileRoot { key, sealed: passphrase.is_some() })
     }
 
