@@ -1,6 +1,6 @@
 //! Carries out a plan: everything in one batch, or nothing.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use keyark_archive::RecordRef;
 use keyark_crypto::algorithm::AlgorithmError;
@@ -160,13 +160,4 @@ fn replace(value: &mut Value, with: &dyn Fn(&str) -> Option<String>) {
         Value::Object(map) => map.values_mut().for_each(|v| replace(v, with)),
         _ => {}
     }
-}
-
-/// The ids that a plan restores, for the report.
-pub fn restored_ids(plan: &Plan) -> BTreeSet<(Kind, Id)> {
-    plan.items
-        .iter()
-        .filter(|i| matches!(i.action, Action::Create | Action::Overwrite | Action::Rename))
-        .map(|i| (i.kind, i.new_id.unwrap_or(i.id)))
-        .collect()
 }

@@ -33,3 +33,8 @@ where
         .expect("N is at most 255 hash lengths");
     out
 }
+
+/// HKDF(key, "keyark/fp"): names a key, and shows nothing else of it (rules C3).
+pub fn fingerprint(key: &[u8]) -> keyark_model::Digest {
+    keyark_model::Digest(*hkdf::<32>(key, &[b"keyark/fp"]).expose())
+}

@@ -136,8 +136,7 @@ impl RootOfTrust for FileRoot {
 
 /// HKDF(key, "keyark/fp") as 64 hexadecimal digits: names a key without showing anything of it (rules C3).
 pub fn fingerprint(key: &Key256) -> String {
-    let fp = kdf::hkdf::<32>(key.expose(), &[b"keyark/fp"]);
-    keyark_model::Digest(*fp.expose()).to_string()
+    kdf::fingerprint(key.expose()).to_string()
 }
 
 #[cfg(test)]

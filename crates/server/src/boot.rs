@@ -11,7 +11,7 @@ use keyark_crypto::seal::Kek;
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{Key256, Secret, SecretBytes, password, random};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, SystemId, Time};
-use keyark_store::{Batch, CommitError, Draft, Fault, Identity, OpenError, Options, Parent, Store, Write};
+use keyark_store::{Batch, CommitError, Draft, Fault, Identity, OpenError, Options, Store, Write};
 
 use crate::app::core::{Core, KekHeader, NodeHeader, SettingHeader, decode, encode};
 use crate::app::domains::DomainHeader;
@@ -329,11 +329,4 @@ pub fn tls_identity(core: &Core, settings: &Settings, now: Time) -> Result<(Stri
     names.dedup();
     let server = tls::server_new(&authority, &core.system.to_string(), now, &names)?;
     Ok((authority.certificate, server))
-}
-
-/// The parent of a restored system's first incarnation.
-pub fn parent_of(store: &Store) -> Result<Parent, Fault> {
-    let head = store.head();
-    let position = keyark_model::Position { incarnation: store.identity().incarnation, seq: head.seq };
-    Ok(Parent { position, hash: head.hash })
 }

@@ -11,7 +11,7 @@ use keyark_crypto::root::FileRoot;
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{SecretBytes, kdf};
 use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, NodeHeader};
-use keyark_model::{Digest, DomainId, Id, Kind, Time};
+use keyark_model::{DomainId, Id, Kind, Time};
 use keyark_store::{Options, Store};
 
 use crate::app::backups::{anchor_write, made_new};
@@ -158,7 +158,7 @@ fn backup_key(key: &BackupKeyFile, now: Time) -> Result<Extra, AppError> {
         domain: None,
         also: std::collections::BTreeSet::new(),
         description: "recovered from its file".into(),
-        fingerprint: Digest(*kdf::hkdf::<32>(key.key.expose(), &[b"keyark/fp"]).expose()),
+        fingerprint: kdf::fingerprint(key.key.expose()),
         default: true,
         created_at: key.info.created_at,
         proven: None,

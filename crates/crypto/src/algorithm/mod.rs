@@ -18,7 +18,7 @@ pub mod wrapping;
 use keyark_model::Digest;
 use keyark_model::key::{Algorithm, KeySpec};
 
-use crate::{Secret, SecretBytes, kdf, random};
+use crate::{SecretBytes, kdf, random};
 
 pub use body::{BodyVersion, KeyBody};
 pub use error::AlgorithmError;
@@ -165,8 +165,7 @@ impl Material {
 
     /// HKDF(material, "keyark/fp") (rules C3): shown to compare keys, and never an encryption of zeros.
     pub fn fingerprint(&self) -> Digest {
-        let digest: Secret<[u8; 32]> = kdf::hkdf(self.bytes(), &[b"keyark/fp"]);
-        Digest(*digest.expose())
+        kdf::fingerprint(self.bytes())
     }
 
     fn cannot(&self, op: &'static str, use_instead: &'static str) -> AlgorithmError {

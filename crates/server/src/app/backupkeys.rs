@@ -45,11 +45,6 @@ pub fn right_of(scope: Option<DomainId>, restore: bool) -> Right {
     }
 }
 
-/// HKDF of a backup key.
-fn fingerprint_of(key: &Key256) -> Digest {
-    Digest(*kdf::hkdf::<32>(key.expose(), &[b"keyark/fp"]).expose())
-}
-
 impl Core {
     /// Fingerprint of the key that signs now.
     pub fn signer_fingerprint(&self) -> String {
@@ -204,7 +199,7 @@ impl Handle<BackupKeyCreate> for App {
             domain: scope,
             also: BTreeSet::new(),
             description: r.description.unwrap_or_default(),
-            fingerprint: fingerprint_of(&key),
+            fingerprint: kdf::fingerprint(key.expose()),
             default: r.is_default || ctx.core.backup_key_default(scope)?.is_none(),
             created_at: ctx.now,
             proven: None,
@@ -355,7 +350,7 @@ impl Handle<BackupKeyUpload> for App {
         };
         ctx.require(right_of(scope, true))?;
         let opened = self.argon(move || keyfile::keyfile_open(&r.file, &r.password)).await??;
-        let fingerprint = fingerprint_of(&opened.key);
+        let fingerprint = kdf::fingerprint(opened.key.expose());
         if let Ok(known) = ctx.core.load::<BackupKeyHeader>(DomainId::ROOT, info.keyid) {
             return ctx.backup_key_adopt(known, scope, fingerprint).await;
         }
@@ -420,7 +415,7 @@ impl Handle<BackupKeyCheck> for App {
         let info = keyfile::keyfile_inspect(&r.file)?;
         let opened = self.argon(move || keyfile::keyfile_open(&r.file, &r.password)).await??;
         let known = ctx.backup_key_load(&info.keyid.to_string()).ok();
-        let known = known.filter(|k| k.header.fingerprint == fingerprint_of(&opened.key));
+        let known = known.filter(|k| k.header.fingerprint == kdf::fingerprint(opened.key.expose()));
         let mut answer = BackupKeyChecked {
             keyid: info.keyid.to_string(),
             opens: true,

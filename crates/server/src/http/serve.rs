@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -170,9 +170,4 @@ fn service(
     peer: Peer,
 ) -> TowerToHyperService<axum::middleware::AddExtension<Router, axum::extract::ConnectInfo<Peer>>> {
     TowerToHyperService::new(axum::Extension(axum::extract::ConnectInfo(peer)).layer(router.clone()))
-}
-
-/// A plain status answer, for pages.
-pub fn plain(status: StatusCode, text: &'static str) -> Response {
-    (status, text).into_response()
 }

@@ -312,7 +312,6 @@ impl Handle<RestoreQuery> for App {
 }
 
 fn shown(asked: &Asked, plan: &Plan, skip: u64, limit: u64) -> Result<RestorePlan> {
-    let value = |v: &dyn erased::Shown| v.shown();
     let lines = plan.items.iter().skip(skip as usize).take(limit as usize);
     Ok(RestorePlan {
         digest: plan.digest.to_string(),
@@ -320,23 +319,15 @@ fn shown(asked: &Asked, plan: &Plan, skip: u64, limit: u64) -> Result<RestorePla
         scope: "domain".into(),
         actions: plan.actions.iter().map(|(a, n)| (format!("{a:?}").to_lowercase(), *n)).collect(),
         total: plan.items.len() as u64,
-        resources: lines.map(|i| value(i)).collect(),
-        negative_facts: plan.negative_facts.iter().map(|f| value(f)).collect(),
+        resources: lines.map(value).collect::<Result<_>>()?,
+        negative_facts: plan.negative_facts.iter().map(value).collect::<Result<_>>()?,
         carried_over: Vec::new(),
     })
 }
 
-/// Serialises lines of a plan as JSON values.
-mod erased {
-    pub trait Shown {
-        fn shown(&self) -> serde_json::Value;
-    }
-
-    impl<T: serde::Serialize> Shown for T {
-        fn shown(&self) -> serde_json::Value {
-            serde_json::to_value(self).unwrap_or_default()
-        }
-    }
+/// A line of a plan as JSON.
+fn value(line: &impl serde::Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(line).map_err(AppError::internal)
 }
 
 impl Handle<BackupRestore> for App {

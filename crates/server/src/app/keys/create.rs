@@ -121,25 +121,20 @@ impl Ctx {
 /// Hexadecimal or base64 text as bytes that are wiped.
 pub fn decode_text(text: &str, encoding: &str) -> Result<SecretBytes> {
     let bytes = match encoding {
-        "hex" => base64_simd_hex(text),
+        "hex" => hex_decode(text),
         "base64" => base64_simd::STANDARD.decode_to_vec(text.trim()).ok(),
         _ => return Err(AppError::invalid("encoding is hex or base64")),
     };
     bytes.map(SecretBytes::new).ok_or_else(|| AppError::invalid(format!("the material is not {encoding}")))
 }
 
-fn base64_simd_hex(text: &str) -> Option<Vec<u8>> {
+fn hex_decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim().as_bytes();
     let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
     if !text.len().is_multiple_of(2) {
         return None;
     }
     text.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 impl Handle<KeyCreate> for App {

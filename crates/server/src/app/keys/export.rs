@@ -5,8 +5,7 @@ use keyark_api::keys::{Key, KeyExport};
 use keyark_crypto::algorithm::{Format, Material};
 use keyark_model::key::{Class, Operation};
 
-use super::create::hex;
-use super::{key_find, key_shown, version_of};
+use super::{hex, key_find, key_shown, version_of};
 use crate::app::ctx::Ctx;
 use crate::app::error::{AppError, Result};
 use crate::app::{App, Handle, Reply};

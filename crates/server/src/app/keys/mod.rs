@@ -19,7 +19,7 @@ use super::ctx::{Ctx, account_of, uri_of};
 use super::error::{AppError, Result};
 use super::records::{Header, Stored};
 
-pub use create::hex;
+pub use keyark_archive::json::hex;
 pub use list::{KeyConditions, key_fits};
 
 impl Header for KeyHeader {
