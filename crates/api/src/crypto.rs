@@ -1,5 +1,7 @@
 //! Cryptography with keys: one item, or a batch of up to 5 000 with a result per item. Binary values are standard base64.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +97,7 @@ crypto! {
         mode: String,
         /// oaep256 (default), oaep384 or oaep512, for RSA.
         pad: String,
-    } -> { mode: String, iv: String, tag: String, ciphertext: String, }
+    } -> { mode: Cow<'static, str>, iv: String, tag: String, ciphertext: String, }
 
     /// The answer of encrypt, posted back.
     Decrypt / DecryptItem => Decrypted {
@@ -115,7 +117,7 @@ crypto! {
         aad: String,
         mode: String,
         pad: String,
-    } -> { mode: String, iv: String, tag: String, ciphertext: String, }
+    } -> { mode: Cow<'static, str>, iv: String, tag: String, ciphertext: String, }
 
     /// A fresh data key, in clear and encrypted under the key.
     DataKey / DataKeyItem => DataKeyMade {
@@ -124,7 +126,7 @@ crypto! {
         aad: String,
         /// False: only the encrypted form is answered.
         include_plaintext: bool,
-    } -> { plaintext: String, mode: String, iv: String, tag: String, ciphertext: String, }
+    } -> { plaintext: String, mode: Cow<'static, str>, iv: String, tag: String, ciphertext: String, }
 
     /// RSA (PSS by default), ECDSA or Ed25519.
     Sign / SignItem => Signed {

@@ -247,7 +247,7 @@ fn open_all(client: &mut Client, witnesses: &[Witness]) -> Result<usize, Failure
             ciphertext: e.ciphertext.clone(),
             iv: e.iv.clone(),
             tag: e.tag.clone(),
-            mode: e.mode.clone(),
+            mode: e.mode.clone().map(Into::into),
             ..Decrypt::default()
         };
         match client.call(&request)? {

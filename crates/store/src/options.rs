@@ -35,7 +35,8 @@ impl Default for Options {
             free_space: Arc::new(free_space_statvfs),
             queue_limit: 65_536,
             readers: 8,
-            writer_cache_kib: 64 << 10,
+            // Every page split makes SQLite walk the whole cache at the commit: a large one costs more than what it misses.
+            writer_cache_kib: 4 << 10,
             reader_cache_kib: 8 << 10,
             snapshot_wal_bytes: 256 << 20,
             max_pages: None,

@@ -1,8 +1,10 @@
 //! What one incarnation of the system runs on: store, keyring, identity. Replaced whole by a system restore.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use keyark_api::domains::Quotas;
 use keyark_archive::anchor::Anchor;
 use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_PER_GENERATION};
 use keyark_crypto::seal::{Kek, generation_of};
@@ -32,6 +34,8 @@ pub struct Core {
     pub(super) counting: Mutex<()>,
     /// Open keys.
     pub keys: KeyCache,
+    /// Quotas of domains, each good for the epoch that stands beside it.
+    pub(super) quotas: Mutex<HashMap<DomainId, (u64, Quotas)>>,
 }
 
 /// The smallest and the largest number of seals reserved at once: a crash loses at most one reservation, and a
@@ -59,6 +63,7 @@ impl Core {
             reserving: Mutex::new(()),
             counting: Mutex::new(()),
             keys: KeyCache::new(KEYS_OPEN),
+            quotas: Mutex::default(),
         }
     }
 

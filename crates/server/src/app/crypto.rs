@@ -1,5 +1,7 @@
 //! Cryptography with keys, one item or a batch: every operation is one function from an item to a result.
 
+use std::borrow::Cow;
+
 use keyark_api::crypto::{
     DataKey, DataKeyItem, DataKeyMade, Decapsulate, DecapsulateItem, Decapsulated, Decrypt, DecryptItem, Decrypted,
     Encapsulate, EncapsulateItem, Encapsulated, Encrypt, EncryptItem, Encrypted, ItemResult, LARGEST_BATCH, Mac,
@@ -39,6 +41,8 @@ struct Work<'a> {
     ctx: &'a Ctx,
     key: &'a OpenKey,
     nonces: NoncePool,
+    /// The key of the last item's version, scheduled.
+    cipher: Option<(u32, Cipher)>,
 }
 
 impl<'a> Work<'a> {
@@ -46,6 +50,15 @@ impl<'a> Work<'a> {
     fn material(&self, version: Option<i64>, operation: Operation) -> Result<(u32, &'a Material)> {
         let core = &self.ctx.core;
         core.key_material(self.ctx.domain()?, self.key, version, operation, self.ctx.now)
+    }
+
+    /// A version's key, scheduled once for all items that use it, and the next nonce.
+    fn cipher(&mut self, version: u32, key: &Material) -> Result<(&Cipher, &mut NoncePool)> {
+        let cipher = match self.cipher.take() {
+            Some(scheduled) if scheduled.0 == version => scheduled,
+            _ => (version, Cipher::new(key)?),
+        };
+        Ok((&self.cipher.insert(cipher).1, &mut self.nonces))
     }
 
     fn id(&self) -> String {
@@ -70,7 +83,7 @@ async fn run<B: Batch>(ctx: &Ctx, mut request: B, operation: &[Operation]) -> Re
     for operation in operation {
         ctx.key_may(&key.header, *operation)?;
     }
-    let mut work = Work { ctx, key: &key, nonces: NoncePool::new(items.len()) };
+    let mut work = Work { ctx, key: &key, nonces: NoncePool::new(items.len()), cipher: None };
     if !batch {
         let item = items.into_iter().next().ok_or_else(|| AppError::internal("a request without items"))?;
         return Ok(Reply::json(OneOrMany::One(B::run(&mut work, item)?)));
@@ -160,25 +173,32 @@ fn oaep(pad: Option<&str>) -> Result<Hash> {
 
 /// The three parts of a symmetric ciphertext on the wire, and the mode; RSA has the ciphertext alone.
 struct Parts {
-    mode: Option<String>,
+    mode: Option<Cow<'static, str>>,
     iv: Option<String>,
     tag: Option<String>,
     ciphertext: String,
 }
 
-fn seal(work: &mut Work<'_>, key: &Material, aad: &[u8], plaintext: &[u8], pad: Option<&str>) -> Result<Parts> {
+fn seal(
+    work: &mut Work<'_>,
+    (version, key): (u32, &Material),
+    aad: &[u8],
+    plaintext: &[u8],
+    pad: Option<&str>,
+) -> Result<Parts> {
     if key.spec().algorithm() == Algorithm::Rsa {
         let ciphertext = rsa::encrypt(key, oaep(pad)?, plaintext)?;
         return Ok(Parts { mode: None, iv: None, tag: None, ciphertext: encode(&ciphertext) });
     }
-    let sealed = Cipher::new(key)?.encrypt(work.nonces.take(), aad, plaintext)?;
+    let (cipher, nonces) = work.cipher(version, key)?;
+    let sealed = cipher.encrypt(nonces.take(), aad, plaintext)?;
     let (iv, rest) = sealed.split_at(12);
     let (ciphertext, tag) = rest.split_at(rest.len() - 16);
     let mode = if key.spec().algorithm() == Algorithm::Aes { "gcm" } else { "chacha20-poly1305" };
     Ok(Parts { mode: Some(mode.into()), iv: Some(encode(iv)), tag: Some(encode(tag)), ciphertext: encode(ciphertext) })
 }
 
-fn open(key: &Material, item: DecryptItem) -> Result<SecretBytes> {
+fn open(work: &mut Work<'_>, (version, key): (u32, &Material), item: DecryptItem) -> Result<SecretBytes> {
     mode_check(item.mode.as_deref())?;
     let ciphertext = binary("ciphertext", item.ciphertext)?;
     if key.spec().algorithm() == Algorithm::Rsa {
@@ -189,7 +209,8 @@ fn open(key: &Material, item: DecryptItem) -> Result<SecretBytes> {
     let tag = binary("tag", item.tag)?;
     let iv = iv.expose().as_slice().try_into().map_err(|_| AppError::invalid("iv has 12 bytes"))?;
     let tag = tag.expose().as_slice().try_into().map_err(|_| AppError::invalid("tag has 16 bytes"))?;
-    Ok(Cipher::new(key)?.decrypt_parts(iv, aad.expose(), ciphertext.expose(), tag)?)
+    let (cipher, _) = work.cipher(version, key)?;
+    Ok(cipher.decrypt_parts(iv, aad.expose(), ciphertext.expose(), tag)?)
 }
 
 fn encrypt(work: &mut Work<'_>, item: EncryptItem) -> Result<Encrypted> {
@@ -197,23 +218,24 @@ fn encrypt(work: &mut Work<'_>, item: EncryptItem) -> Result<Encrypted> {
     let (version, key) = work.material(item.version, Operation::Encrypt)?;
     let plaintext = binary("plaintext", item.plaintext)?;
     let aad = binary_or_empty("aad", item.aad)?;
-    let parts = seal(work, key, aad.expose(), plaintext.expose(), item.pad.as_deref())?;
+    let parts = seal(work, (version, key), aad.expose(), plaintext.expose(), item.pad.as_deref())?;
     let Parts { mode, iv, tag, ciphertext } = parts;
     Ok(Encrypted { id: work.id(), version, mode, iv, tag, ciphertext: Some(ciphertext) })
 }
 
 fn decrypt(work: &mut Work<'_>, item: DecryptItem) -> Result<Decrypted> {
     let (version, key) = work.material(item.version, Operation::Decrypt)?;
-    let plaintext = open(key, item)?;
+    let plaintext = open(work, (version, key), item)?;
     Ok(Decrypted { id: work.id(), version, plaintext: Some(encode(plaintext.expose())) })
 }
 
 fn reencrypt(work: &mut Work<'_>, item: ReencryptItem) -> Result<Reencrypted> {
-    let (_, old) = work.material(item.version, Operation::Decrypt)?;
+    let old = work.material(item.version, Operation::Decrypt)?;
     let (version, new) = work.material(None, Operation::Encrypt)?;
     let aad = binary_or_empty("aad", item.aad.clone())?;
     let pad = item.pad.clone();
     let plaintext = open(
+        work,
         old,
         DecryptItem {
             version: item.version,
@@ -225,7 +247,7 @@ fn reencrypt(work: &mut Work<'_>, item: ReencryptItem) -> Result<Reencrypted> {
             pad: item.pad,
         },
     )?;
-    let parts = seal(work, new, aad.expose(), plaintext.expose(), pad.as_deref())?;
+    let parts = seal(work, (version, new), aad.expose(), plaintext.expose(), pad.as_deref())?;
     let Parts { mode, iv, tag, ciphertext } = parts;
     Ok(Reencrypted { id: work.id(), version, mode, iv, tag, ciphertext: Some(ciphertext) })
 }
@@ -239,7 +261,7 @@ fn data_key(work: &mut Work<'_>, item: DataKeyItem) -> Result<DataKeyMade> {
     let aad = binary_or_empty("aad", item.aad)?;
     let mut fresh = SecretBytes::new(vec![0; size as usize / 8]);
     random::fill(fresh.expose_mut());
-    let Parts { mode, iv, tag, ciphertext } = seal(work, key, aad.expose(), fresh.expose(), None)?;
+    let Parts { mode, iv, tag, ciphertext } = seal(work, (version, key), aad.expose(), fresh.expose(), None)?;
     let plaintext = item.include_plaintext.unwrap_or(true).then(|| encode(fresh.expose()));
     Ok(DataKeyMade { id: work.id(), version, plaintext, mode, iv, tag, ciphertext: Some(ciphertext) })
 }

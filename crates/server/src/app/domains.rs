@@ -1,6 +1,7 @@
 //! Domains: tenants below root, with quotas and a KEK each.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use keyark_api::domains::{
     Domain, DomainCreate, DomainDelete, DomainGet, DomainList, DomainUpdate, Kek, KekList, KekRotate, Quotas, Usage,
@@ -56,13 +57,27 @@ impl DomainHeader {
 impl Core {
     /// The preconditions that keep a domain inside its quota of a kind.
     pub fn quota(&self, domain: DomainId, kind: Kind) -> Result<Vec<Must>> {
-        let quotas = self.load::<DomainHeader>(DomainId::ROOT, Id(domain.0))?.header.quotas;
+        let quotas = self.quotas(domain)?;
         let limit = match kind {
             Kind::Key => quotas.keys,
             Kind::Secret => quotas.secrets,
             _ => None,
         };
         Ok(limit.map(|limit| Must::WeightAtMost { domain, kind, limit }).into_iter().collect())
+    }
+
+    /// Every creation asks for them, so they are remembered until a domain changes.
+    fn quotas(&self, domain: DomainId) -> Result<Quotas> {
+        // Read before the record: a change in between makes what is kept here stale at once.
+        let epoch = self.epoch.load(Ordering::Acquire);
+        if let Some((at, quotas)) = self.quotas.lock().expect("no panic while held").get(&domain)
+            && *at == epoch
+        {
+            return Ok(*quotas);
+        }
+        let quotas = self.load::<DomainHeader>(DomainId::ROOT, Id(domain.0))?.header.quotas;
+        self.quotas.lock().expect("no panic while held").insert(domain, (epoch, quotas));
+        Ok(quotas)
     }
 }
 

@@ -16,6 +16,19 @@ use super::error::{AppError, Result};
 use super::records::Stored;
 use super::{App, Handle, Reply};
 
+/// How far background work gives way, as `nice` counts: where the processors are full it gets a tenth of what a request gets.
+const GIVES_WAY: i32 = 10;
+
+/// Runs long work on a thread of its own that gives way to the service: whoever waits for an answer goes first.
+pub fn run_behind(work: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        // Linux counts it for each thread, and threads that this one starts inherit it. Where it is refused, the work
+        // runs like any other.
+        let _ = rustix::process::setpriority_process(None, GIVES_WAY);
+        work();
+    });
+}
+
 /// What runs now.
 #[derive(Default)]
 pub struct Running {

@@ -16,6 +16,7 @@ use crate::app::backupkeys::{right_of, scope_of};
 use crate::app::core::Core;
 use crate::app::ctx::Ctx;
 use crate::app::error::{AppError, Result};
+use crate::app::jobs::run_behind;
 use crate::app::records::Stored;
 use crate::app::{App, Handle, Reply};
 
@@ -143,7 +144,7 @@ impl Handle<BackupCreate> for App {
             }
         };
         let work = Work { app: ctx.app.clone(), core: ctx.core.clone(), id, job, material, selected, since, progress };
-        tokio::task::spawn_blocking(move || work.run());
+        run_behind(move || work.run());
         let stored = ctx.core.load::<BackupHeader>(DomainId::ROOT, id)?;
         Ok(Reply::json(ctx.backup_shown(&stored)?))
     }

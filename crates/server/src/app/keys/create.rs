@@ -83,6 +83,19 @@ struct Given<'a> {
 }
 
 impl Ctx {
+    /// The id that an import brings, and the revision that its record begins with.
+    fn id_given(&self, text: &str) -> Result<(Id, u64)> {
+        let id: Id = text.parse().map_err(|_| AppError::invalid("id is a UUID"))?;
+        if self.core.store.get(self.domain()?, Kind::Key, id)?.is_some() {
+            return Err(AppError::new(
+                ErrorCode::KeyAlreadyExists,
+                format!("a key with the id {id} exists; leave the id out, or make a version of that key"),
+            ));
+        }
+        // A tombstone keeps counting, so that an id that comes back continues where it ended.
+        Ok((id, self.core.store.tombstone(Kind::Key, id)?.map_or(1, |t| t.revision + 1)))
+    }
+
     fn material_read(&self, spec: KeySpec, given: &Given<'_>) -> Result<Material> {
         if let Some(name) = given.wrap_key {
             let wrapped = decode_text(given.material, given.encoding.unwrap_or("base64"))?;
@@ -142,17 +155,11 @@ impl Handle<KeyCreate> for App {
         let spec = spec_of(&r)?;
         let asked = r.usage_mask.map(UsageMask::new).transpose().map_err(|e| AppError::invalid(e.to_string()))?;
         let usage_mask = spec.usage(asked).map_err(|e| AppError::invalid(e.to_string()))?;
-        let wanted = r.id.as_deref().or(r.uuid.as_deref());
-        let id: Id = match wanted {
-            None => Core::new_id(ctx.now),
-            Some(text) => text.parse().map_err(|_| AppError::invalid("id is a UUID"))?,
+        let (id, revision) = match r.id.as_deref().or(r.uuid.as_deref()) {
+            // A fresh id has no past, so nothing needs to be looked up.
+            None => (Core::new_id(ctx.now), 1),
+            Some(text) => ctx.id_given(text)?,
         };
-        if ctx.core.store.get(ctx.domain()?, Kind::Key, id)?.is_some() {
-            return Err(AppError::new(
-                ErrorCode::KeyAlreadyExists,
-                format!("a key with the id {id} exists; leave the id out, or make a version of that key"),
-            ));
-        }
         if r.include_material && r.unexportable {
             return Err(unexportable());
         }
@@ -222,8 +229,6 @@ impl Handle<KeyCreate> for App {
         };
         aliases_add(&mut header, r.aliases)?;
         let domain = ctx.domain()?;
-        // A tombstone keeps counting, so that an id that comes back continues where it ended.
-        let revision = ctx.core.store.tombstone(Kind::Key, id)?.map_or(1, |t| t.revision + 1);
         let body = KeyBody::new(0, material)?;
         let write = ctx.core.put(domain, id, revision, &header, body.encode().expose())?;
         ctx.commit(header.name.as_str(), ctx.core.quota(domain, Kind::Key)?, vec![write]).await?;
