@@ -2,13 +2,20 @@
 
 use std::borrow::Cow;
 
+use arrayvec::ArrayString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{ErrorBody, endpoint};
 
 /// The largest batch.
 pub const LARGEST_BATCH: usize = 5000;
+
+/// 12 bytes in base64.
+pub type Nonce = ArrayString<16>;
+/// 16 bytes in base64.
+pub type Tag = ArrayString<24>;
 
 /// An answer for one item, or one per item of a batch.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -79,8 +86,8 @@ macro_rules! crypto {
         #[serde(rename_all = "camelCase")]
         pub struct $result {
             /// The key's id.
-            #[serde(default, skip_serializing_if = "String::is_empty")]
-            pub id: String,
+            #[serde(default)]
+            pub id: Uuid,
             pub version: u32,
             $($(#[$out_doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $out: Option<$out_ty>,)*
         })*
@@ -97,7 +104,7 @@ crypto! {
         mode: String,
         /// oaep256 (default), oaep384 or oaep512, for RSA.
         pad: String,
-    } -> { mode: Cow<'static, str>, iv: String, tag: String, ciphertext: String, }
+    } -> { mode: Cow<'static, str>, iv: Nonce, tag: Tag, ciphertext: String, }
 
     /// The answer of encrypt, posted back.
     Decrypt / DecryptItem => Decrypted {
@@ -117,7 +124,7 @@ crypto! {
         aad: String,
         mode: String,
         pad: String,
-    } -> { mode: Cow<'static, str>, iv: String, tag: String, ciphertext: String, }
+    } -> { mode: Cow<'static, str>, iv: Nonce, tag: Tag, ciphertext: String, }
 
     /// A fresh data key, in clear and encrypted under the key.
     DataKey / DataKeyItem => DataKeyMade {
@@ -126,7 +133,7 @@ crypto! {
         aad: String,
         /// False: only the encrypted form is answered.
         include_plaintext: bool,
-    } -> { plaintext: String, mode: Cow<'static, str>, iv: String, tag: String, ciphertext: String, }
+    } -> { plaintext: String, mode: Cow<'static, str>, iv: Nonce, tag: Tag, ciphertext: String, }
 
     /// RSA (PSS by default), ECDSA or Ed25519.
     Sign / SignItem => Signed {

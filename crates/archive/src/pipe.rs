@@ -86,6 +86,8 @@ fn run<W: Write>(
         place.sha256 = sha256(&[frame]);
         segments.push(frame)?;
         places.push(place);
+        // A block takes longer than a request: those who wait for a processor go first.
+        std::thread::yield_now();
         raw.clear();
         // Nobody takes it back when the caller has ended; a very large buffer is not worth keeping.
         if raw.capacity() <= 2 * TARGET {

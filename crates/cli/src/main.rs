@@ -38,10 +38,6 @@ use crate::failure::Failure;
 use crate::options::Given;
 use crate::tree::Tree;
 
-/// Batches of cryptography are small strings by the thousand; the system's allocator takes a sixth of their time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let tree = Tree::of(endpoints());
     let matches = tree.command().get_matches();

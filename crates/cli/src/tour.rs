@@ -242,11 +242,11 @@ fn open_all(client: &mut Client, witnesses: &[Witness]) -> Result<usize, Failure
         }
         let e = &witness.encrypted;
         let request = Decrypt {
-            id: e.id.clone(),
+            id: e.id.to_string(),
             version: Some(i64::from(e.version)),
             ciphertext: e.ciphertext.clone(),
-            iv: e.iv.clone(),
-            tag: e.tag.clone(),
+            iv: e.iv.map(|iv| iv.to_string()),
+            tag: e.tag.map(|tag| tag.to_string()),
             mode: e.mode.clone().map(Into::into),
             ..Decrypt::default()
         };

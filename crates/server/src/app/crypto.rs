@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use arrayvec::ArrayString;
 use keyark_api::crypto::{
     DataKey, DataKeyItem, DataKeyMade, Decapsulate, DecapsulateItem, Decapsulated, Decrypt, DecryptItem, Decrypted,
     Encapsulate, EncapsulateItem, Encapsulated, Encrypt, EncryptItem, Encrypted, ItemResult, LARGEST_BATCH, Mac,
-    MacItem, MacMade, MacVerified, MacVerify, MacVerifyItem, OneOrMany, Random, RandomBytes, Reencrypt, ReencryptItem,
-    Reencrypted, Sign, SignItem, Signed, Unwrap, UnwrapItem, Unwrapped, Verified, Verify, VerifyItem, Wrap, WrapItem,
-    Wrapped,
+    MacItem, MacMade, MacVerified, MacVerify, MacVerifyItem, Nonce, OneOrMany, Random, RandomBytes, Reencrypt,
+    ReencryptItem, Reencrypted, Sign, SignItem, Signed, Tag, Unwrap, UnwrapItem, Unwrapped, Verified, Verify,
+    VerifyItem, Wrap, WrapItem, Wrapped,
 };
 use keyark_api::{Endpoint, ErrorCode};
 use keyark_crypto::algorithm::ec::EcdsaForm;
@@ -16,6 +17,7 @@ use keyark_crypto::algorithm::symmetric::{Cipher, NoncePool};
 use keyark_crypto::algorithm::{AlgorithmError, Hash, Material, Scheme, kem, mac, signature, wrapping};
 use keyark_crypto::{SecretBytes, random};
 use keyark_model::key::{Algorithm, Operation};
+use uuid::Uuid;
 
 use super::core::encode;
 use super::ctx::Ctx;
@@ -61,8 +63,8 @@ impl<'a> Work<'a> {
         Ok((&self.cipher.insert(cipher).1, &mut self.nonces))
     }
 
-    fn id(&self) -> String {
-        self.key.id.to_string()
+    fn id(&self) -> Uuid {
+        self.key.id.0
     }
 }
 
@@ -143,10 +145,12 @@ batches! {
 /// A field that must be there, out of base64.
 fn binary(name: &str, field: Option<String>) -> Result<SecretBytes> {
     let text = field.ok_or_else(|| AppError::invalid(format!("{name} is missing")))?;
-    base64_simd::STANDARD
-        .decode_to_vec(text)
-        .map(SecretBytes::new)
-        .map_err(|_| AppError::invalid(format!("{name} is not standard base64")))
+    // In place: no second buffer, and the text is wiped with what it held.
+    let mut bytes = SecretBytes::new(text.into_bytes());
+    let decoded = base64_simd::STANDARD.decode_inplace(bytes.expose_mut()).map(|out| out.len());
+    let length = decoded.map_err(|_| AppError::invalid(format!("{name} is not standard base64")))?;
+    bytes.expose_mut().truncate(length);
+    Ok(bytes)
 }
 
 /// A field that may be absent, out of base64.
@@ -174,9 +178,16 @@ fn oaep(pad: Option<&str>) -> Result<Hash> {
 /// The three parts of a symmetric ciphertext on the wire, and the mode; RSA has the ciphertext alone.
 struct Parts {
     mode: Option<Cow<'static, str>>,
-    iv: Option<String>,
-    tag: Option<String>,
+    iv: Option<Nonce>,
+    tag: Option<Tag>,
     ciphertext: String,
+}
+
+/// Base64 of as many bytes as fit.
+fn encode_short<const N: usize>(bytes: &[u8]) -> Result<ArrayString<N>> {
+    let mut buffer = [0; N];
+    let text = base64_simd::STANDARD.encode_as_str(bytes, base64_simd::Out::from_slice(&mut buffer));
+    ArrayString::from(text).map_err(AppError::internal)
 }
 
 fn seal(
@@ -195,7 +206,12 @@ fn seal(
     let (iv, rest) = sealed.split_at(12);
     let (ciphertext, tag) = rest.split_at(rest.len() - 16);
     let mode = if key.spec().algorithm() == Algorithm::Aes { "gcm" } else { "chacha20-poly1305" };
-    Ok(Parts { mode: Some(mode.into()), iv: Some(encode(iv)), tag: Some(encode(tag)), ciphertext: encode(ciphertext) })
+    Ok(Parts {
+        mode: Some(mode.into()),
+        iv: Some(encode_short(iv)?),
+        tag: Some(encode_short(tag)?),
+        ciphertext: encode(ciphertext),
+    })
 }
 
 fn open(work: &mut Work<'_>, (version, key): (u32, &Material), item: DecryptItem) -> Result<SecretBytes> {
