@@ -229,6 +229,8 @@ pub struct RestorePlan {
     pub digest: String,
     pub backup: String,
     pub scope: String,
+    /// Ids of the archives in the order in which they are applied: a whole backup, then what continues it.
+    pub chain: Vec<String>,
     /// Action → lines.
     pub actions: BTreeMap<String, u64>,
     pub total: u64,

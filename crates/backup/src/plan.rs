@@ -10,8 +10,9 @@ use keyark_store::{Fault, Store};
 use serde::Serialize;
 
 use crate::facts::{Fact, Facts, Ruling};
+use crate::links::Links;
 use crate::options::{Conflict, Mode, RestoreOptions};
-use crate::source::{Opened, SourceError};
+use crate::source::SourceError;
 
 /// What happens to one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -70,7 +71,7 @@ pub struct Plan {
 
 /// What a plan is made of.
 pub struct PlanInput<'a> {
-    pub opened: &'a Opened<'a>,
+    pub links: &'a Links<'a, 'a>,
     /// Whose records of the archive.
     pub from: DomainId,
     pub store: &'a Store,
@@ -104,7 +105,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         planner.weights.insert(kind.word().into(), 0);
     }
     let mut failure = None;
-    input.opened.unlocked.each_record::<SourceError>(|record| {
+    input.links.each_record::<SourceError>(|record, _| {
         if failure.is_none()
             && record.domain == input.from
             && let Err(e) = planner.consider(&record)
@@ -303,7 +304,7 @@ impl Planner<'_> {
         }
         let mut missing: Vec<(usize, Id)> = Vec::new();
         let mut failure = None;
-        input.opened.unlocked.each_record::<SourceError>(|r| {
+        input.links.each_record::<SourceError>(|r, _| {
             let Some(line) = coming.get(&r.id).filter(|_| r.kind == Kind::Secret) else { return Ok(()) };
             for key in secret_keys(r.header) {
                 match input.store.get(input.into, Kind::Key, key) {

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use keyark_archive::anchor::Anchor;
-use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_PER_GENERATION};
+use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_FIRST, SEALS_PER_GENERATION};
 use keyark_crypto::seal::{Kek, generation_of};
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{Secret, random};
 pub use keyark_model::system::{KekHeader, NodeHeader, SettingHeader};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, Record, RecordFacts, SystemId, Time};
-use keyark_store::{Batch, Committed, Draft, Must, Page, Store, Write};
+use keyark_store::{Batch, Committed, Draft, Must, Page, Store, Write, failpoint};
 
 use super::error::{AppError, Result};
 use super::keys::material::KeyCache;
@@ -36,7 +36,7 @@ pub struct Core {
 
 /// The smallest and the largest number of seals reserved at once: a crash loses at most one reservation, and a
 /// generation outlives any number of restarts.
-const RESERVE_FIRST: u64 = 1 << 16;
+const RESERVE_FIRST: u64 = SEALS_FIRST;
 const RESERVE_MOST: u64 = 1 << 24;
 /// Bodies sealed anew in one commit.
 const RESEAL_BATCH: u64 = 500;
@@ -128,19 +128,13 @@ impl Core {
         let owner = KekOwner::Domain(domain);
         let last = self.keyring.generations(owner).last().map_or(0, |k| k.generation);
         let kek = Arc::new(Kek::generate(last + 1));
-        let header = KekHeader {
-            purpose: "kek".into(),
-            generation: kek.generation,
-            wrapped: encode(&self.keyring.mkek.wrap_kek(owner, &kek)),
-            reserved: RESERVE_FIRST,
-            current: true,
-            created_at: now,
-        };
+        let header = self.keyring.mkek.kek_header(owner, &kek, RESERVE_FIRST, true, now);
         Ok((Core::kek_write(Core::new_id(now), 1, &header)?, kek, RESERVE_FIRST))
     }
 
     /// Starts to seal with a KEK whose record was committed.
     pub fn kek_adopt(&self, domain: DomainId, kek: Arc<Kek>, reserved: u64) {
+        failpoint("kek-committed");
         let (owner, generation) = (KekOwner::Domain(domain), kek.generation);
         self.keyring.add(owner, kek, 0, true);
         self.keyring.reserved(owner, generation, reserved);
@@ -153,7 +147,7 @@ impl Core {
             KekOwner::Local => DomainId::ROOT,
             KekOwner::Domain(d) => d,
         };
-        let purpose = if owner == KekOwner::Local { "local-kek" } else { "kek" };
+        let purpose = owner.word();
         let all = self.load_all::<KekHeader>(domain)?;
         let Some(found) = all.into_iter().find(|k| k.header.purpose == purpose && k.header.generation == generation)
         else {
@@ -163,7 +157,7 @@ impl Core {
         let mut header = found.header.clone();
         let step = header.reserved.clamp(RESERVE_FIRST, RESERVE_MOST);
         if header.reserved + step > SEALS_PER_GENERATION {
-            return self.kek_rotate(owner, domain, purpose, now);
+            return self.kek_rotate(owner, domain, now);
         }
         header.reserved += step;
         let write = Core::kek_write(found.id(), found.revision() + 1, &header)?;
@@ -183,6 +177,7 @@ impl Core {
                 let records = self.store.page(domain, *kind, &page)?;
                 let Some(last) = records.last().map(|r| r.id) else { break };
                 let writes = self.resealed(owner, &records)?;
+                failpoint("reseal-batch");
                 let count = writes.len() as u64;
                 let outcome = match writes.is_empty() {
                     true => Ok(()),
@@ -215,17 +210,10 @@ impl Core {
         Ok(writes)
     }
 
-    fn kek_rotate(&self, owner: KekOwner, domain: DomainId, purpose: &str, now: Time) -> Result<()> {
+    fn kek_rotate(&self, owner: KekOwner, domain: DomainId, now: Time) -> Result<()> {
         let last = self.keyring.generations(owner).last().map_or(0, |k| k.generation);
         let kek = Arc::new(Kek::generate(last + 1));
-        let header = KekHeader {
-            purpose: purpose.into(),
-            generation: kek.generation,
-            wrapped: encode(&self.keyring.mkek.wrap_kek(owner, &kek)),
-            reserved: RESERVE_FIRST,
-            current: true,
-            created_at: now,
-        };
+        let header = self.keyring.mkek.kek_header(owner, &kek, RESERVE_FIRST, true, now);
         let write = Core::kek_write(Core::new_id(now), 1, &header)?;
         self.commit_as_system(now, domain, "kek_rotate", vec![], vec![write])?;
         let generation = kek.generation;

@@ -88,6 +88,7 @@ fn shown(app: &App, stored: &Stored<JobHeader>) -> Job {
         progress: running.as_deref().map(progress_shown),
         result: h.result.clone(),
         error: h.failure.clone(),
+        error_code: (h.code > 0).then_some(h.code),
         cancellable: running.is_some(),
     }
 }
@@ -118,7 +119,7 @@ impl Core {
                     ErrorCode::Cancelled => BackupStatus::Canceled,
                     _ => BackupStatus::Failed,
                 };
-                header.failure = e.message;
+                (header.code, header.failure) = (e.code.number(), e.message);
             }
         }
         more.insert(0, self.put_header(&stored, &header)?);

@@ -112,7 +112,7 @@ impl Handle<AuditList> for App {
                 }
             }
         }
-        let total = ctx.core.store.domain_head(domain)?.domain_seq;
+        let total = ctx.core.store.audit_count(domain)?;
         Ok(Reply::json(Page { skip: 0, limit, total, resources }))
     }
 }

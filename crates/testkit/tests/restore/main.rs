@@ -1,11 +1,15 @@
 //! Backup and restore, tested over the sockets of whole servers; one module per question.
 
+mod chains;
 mod domain;
 mod faults;
+mod history;
 mod keys_of_backups;
+mod killed;
 mod model;
 mod people;
 mod recover;
+mod sealing;
 mod stories;
 mod support;
 mod system;

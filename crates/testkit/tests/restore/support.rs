@@ -175,6 +175,16 @@ pub fn headers(server: &TestServer, domain: DomainId, kinds: &[Kind]) -> Vec<(Ki
     all
 }
 
+/// All shipped headers of all domains, but for the anchor, which names the incarnation.
+pub fn everything(server: &TestServer) -> Vec<(Kind, Id, Vec<u8>)> {
+    let shipped: Vec<Kind> =
+        Kind::ALL.iter().copied().filter(|k| k.shipping() != keyark_model::Shipping::Never).collect();
+    let domains = server.app().core().expect("no restore is running").store.domains().expect("readable");
+    let mut all: Vec<_> = domains.into_iter().flat_map(|d| headers(server, d, &shipped)).collect();
+    all.retain(|(kind, _, header)| *kind != Kind::Setting || !String::from_utf8_lossy(header).contains("\"anchor\""));
+    all
+}
+
 /// Settings of a folder for recovery.
 pub fn settings(data: &Path) -> Settings {
     Settings { data: data.into(), disk_reserve: 0, ..Settings::default() }

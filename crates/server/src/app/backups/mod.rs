@@ -54,6 +54,7 @@ impl From<SourceError> for AppError {
         match e {
             SourceError::Archive(e) => e.into(),
             SourceError::Io(e) => e.into(),
+            SourceError::Chain(e) => AppError::new(ErrorCode::RestoreConflict, e.to_string()),
             e @ SourceError::Record { .. } => AppError::new(ErrorCode::ArchiveDamaged, e.to_string()),
         }
     }

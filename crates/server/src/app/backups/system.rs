@@ -13,7 +13,7 @@ use keyark_crypto::random;
 use keyark_crypto::root::FileRoot;
 use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeader, NodeHeader, SettingHeader};
 use keyark_model::{DomainId, Id, Kind, Time};
-use keyark_store::{Options, Store};
+use keyark_store::{Options, Store, failpoint};
 
 use super::restore::{Asked, facts_of};
 use crate::app::App;
@@ -30,7 +30,7 @@ impl From<SystemRestoreError> for AppError {
     fn from(e: SystemRestoreError) -> Self {
         let code = match e {
             SystemRestoreError::Source(e) => return e.into(),
-            SystemRestoreError::WrongScope | SystemRestoreError::Increment(_) => ErrorCode::WrongScope,
+            SystemRestoreError::WrongScope => ErrorCode::WrongScope,
             SystemRestoreError::Digest(_) | SystemRestoreError::Key(_) => ErrorCode::ArchiveDamaged,
             SystemRestoreError::Cancelled(_) => ErrorCode::Cancelled,
             SystemRestoreError::Load(keyark_store::LoadError::Fault(e)) => return e.into(),
@@ -81,6 +81,12 @@ pub fn carried_over(core: &Core, now: Time) -> Result<Carried> {
     for backup in &backups {
         carried.extras.push(carry(core, backup)?);
     }
+    let mut jobs = core.load_all::<JobHeader>(DomainId::ROOT)?;
+    jobs.retain(|j| j.header.status != BackupStatus::InProgress);
+    carried.listed.push(format!("{} jobs that ended, and the audit log since the point", jobs.len()));
+    for job in &jobs {
+        carried.extras.push(carry(core, job)?);
+    }
     for node in core.load_all::<NodeHeader>(DomainId::ROOT)? {
         if matches!(node.header.name.as_str(), "authority" | "signing") {
             carried.listed.push(format!(
@@ -115,9 +121,10 @@ pub fn made_new(now: Time) -> Result<Vec<Extra>> {
 pub(super) fn system_plan(asked: &Asked) -> Result<RestorePlan> {
     let facts = facts_of(&asked.core)?;
     let carried = carried_over(&asked.core, asked.app.now())?;
-    asked.with_archive(|archive, opened| {
+    asked.with_links(|links| {
+        let archive = links.last().unlocked.archive();
         let (mut kept, mut left, mut found) = (0, 0, Vec::new());
-        opened.unlocked.each_record::<keyark_archive::ArchiveError>(|r| {
+        links.each_record::<keyark_archive::ArchiveError>(|r, _| {
             let (ruling, mut facts) = facts.rule(r.kind, r.id, r.header, &asked.options);
             match ruling {
                 keyark_backup::facts::Ruling::Leave(_) => left += 1,
@@ -134,6 +141,7 @@ pub(super) fn system_plan(asked: &Asked) -> Result<RestorePlan> {
             digest: sha256(&[b"keyark/plan/1", summary.to_string().as_bytes()]).to_string(),
             backup: asked.backup.id().to_string(),
             scope: "system".into(),
+            chain: asked.chain(),
             actions: [("create".to_owned(), kept), ("skip".to_owned(), left)].into(),
             total: kept + left,
             resources: vec![serde_json::json!({
@@ -167,16 +175,18 @@ pub(super) fn system_restore(
     let built = checked.and_then(|()| {
         // From here on nothing is written any more that the restored system would not know.
         app.swap_core(None);
+        failpoint("system-closed");
         let facts = facts_of(&asked.core)?;
         let carried = carried_over(&asked.core, app.now())?;
         let root = root_of(&app)?;
-        let built = asked.with_archive(|_, opened| {
+        let built = asked.with_links(|links| {
             let restore = SystemRestore {
-                opened,
+                links,
                 root: &root,
                 facts: &facts,
                 options: &asked.options,
                 extras: carried.extras,
+                replaced: Some(&asked.core.store),
                 now: app.now(),
             };
             Ok(build(&restore, &building, progress)?)
@@ -195,6 +205,7 @@ pub(super) fn system_restore(
     let signer = keyark_crypto::sign::Signer::from_seed(keyark_crypto::Secret::new(*asked.core.signer.seed().expose()))
         .map_err(AppError::internal)?;
     let kept = app.folder.path().join(format!("store.db.before-{job}"));
+    let chain = asked.chain();
     let Asked { core, .. } = asked;
     if let Err(still) = drain(core) {
         boot::remove_database(&building);
@@ -208,6 +219,7 @@ pub(super) fn system_restore(
         reopen(&app, &root)?;
         return app.core()?.job_end(job, app.now(), Err(e), Vec::new());
     }
+    failpoint("system-switched");
     // Not in service yet: its anchor is not that of the new incarnation.
     let core = open(&app, &root)?;
     // The same key signs for the new incarnation, vouched for by itself: the anchor that people pinned stays good. A
@@ -219,6 +231,7 @@ pub(super) fn system_restore(
     header.finished = Some(app.now());
     header.status = BackupStatus::Completed;
     header.result = serde_json::json!({
+        "chain": chain,
         "records": built.loaded.records,
         "leftOut": built.left_out,
         "negativeFacts": built.negative_facts,
@@ -230,6 +243,7 @@ pub(super) fn system_restore(
     let job_write = core.put(DomainId::ROOT, job, 1, &header, b"")?;
     core.commit_as_system(app.now(), DomainId::ROOT, "system_restore", vec![], vec![job_write, anchor_write])?;
     drop(core);
+    failpoint("system-ended");
     reopen(&app, &root)?;
     Ok(())
 }
