@@ -135,7 +135,7 @@ fn at_any_step_of_a_running_server_the_old_state_or_the_new_is_left() {
     }
     // A domain: with or without the deleted key, never with a job that says otherwise.
     for (step, done) in
-        [("commit-staged", false), ("restore-planned", false), ("commit-staged:2", false), ("commit-done:2", true)]
+        [("commit-staged", false), ("restore-planned", false), ("commit-done", false), ("restore-committed", true)]
     {
         let (_copy, server) = ground.killed("restore-domain", step);
         let d = of_domain(&server);

@@ -297,6 +297,7 @@ impl Asked {
                 entries.iter().flat_map(|e| e.changes.iter().map(|c| (e.domain, c.key().0, c.key().1))).collect();
             failpoint("restore-planned");
             let result = self.core.store.commit(Batch { must, entries }, self.app.now());
+            failpoint("restore-committed");
             self.core.changed(&changed);
             result?;
             Ok(())
