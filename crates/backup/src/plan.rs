@@ -63,6 +63,8 @@ pub struct Plan {
     pub actions: BTreeMap<Action, u64>,
     pub items: Vec<PlanItem>,
     pub negative_facts: Vec<Fact>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_looked_into: Vec<String>,
     /// What arrives weighs so much in the quotas. Not what is here already: that changes with every unrelated write.
     pub weights: BTreeMap<String, u64>,
     #[serde(skip)]
@@ -77,6 +79,10 @@ pub struct PlanInput<'a> {
     pub store: &'a Store,
     pub into: DomainId,
     pub options: &'a RestoreOptions,
+    /// What the target knows, and what later archives know.
+    pub facts: &'a Facts,
+    /// Later archives that do not open, with the reason.
+    pub not_looked_into: &'a [String],
     /// Whether the restorer may put people into a group of this name.
     pub may_grant: &'a dyn Fn(&str) -> bool,
 }
@@ -92,7 +98,7 @@ impl Plan {
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     let mut planner = Planner {
         input,
-        facts: Facts::of_store(input.store, Some(input.into))?,
+        facts: input.facts,
         items: Vec::new(),
         negative: Vec::new(),
         seen: HashSet::new(),
@@ -135,7 +141,7 @@ pub enum PlanError {
 
 struct Planner<'a> {
     input: &'a PlanInput<'a>,
-    facts: Facts,
+    facts: &'a Facts,
     items: Vec<PlanItem>,
     negative: Vec<Fact>,
     /// Ids of the archive, for `exact`.
@@ -387,6 +393,7 @@ impl Planner<'_> {
             actions,
             items: self.items,
             negative_facts: self.negative,
+            not_looked_into: self.input.not_looked_into.to_vec(),
             weights: self.weights,
             rewritten: self.rewritten,
         };

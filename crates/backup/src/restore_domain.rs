@@ -58,7 +58,7 @@ pub fn writes(
     if plan.count(Action::Refuse) > 0 {
         return Err(RestoreError::Refused(plan.count(Action::Refuse)));
     }
-    let facts = Facts::of_store(input.store, Some(input.into))?;
+    let facts = input.facts;
     let lines: HashMap<(Kind, Id), &PlanItem> = plan.items.iter().map(|i| ((i.kind, i.id), i)).collect();
     let arriving: HashSet<Id> =
         plan.items.iter().filter(|i| i.kind == Kind::User && i.action == Action::Create).map(|i| i.id).collect();
@@ -79,7 +79,7 @@ pub fn writes(
                 .step()
                 .map_err(RestoreError::from)
                 .and_then(|()| Ok(input.links.body(&record, link)?))
-                .and_then(|body| restored(input, plan, &facts, seal, &record, body, line, &arrives))
+                .and_then(|body| restored(input, plan, facts, seal, &record, body, line, &arrives))
             {
                 Ok(write) => out.changes.push(write),
                 Err(e) => failure = Some(e),

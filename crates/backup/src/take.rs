@@ -13,7 +13,7 @@ use keyark_crypto::keyring::{KekOwner, Keyring, KeyringError};
 use keyark_crypto::lthash::{LtElement, LtHash};
 use keyark_crypto::seal::{Kek, RecordName};
 use keyark_crypto::sign::Signer;
-use keyark_crypto::{Key256, random};
+use keyark_crypto::{Key256, SecretBytes, random};
 use keyark_model::{ArchiveId, Digest, DomainId, Id, Kind, Record, RecordFacts, Shipping, Time};
 use keyark_store::{Fault, SnapshotError, Store, failpoint};
 
@@ -249,8 +249,12 @@ pub fn name_of(r: &RecordRef<'_>) -> RecordName {
 fn resealed(keyring: &Keyring, kek: &Kek, mut record: Record) -> Result<Record, TakeError> {
     let name = name_of(&RecordRef::of(&record));
     let (kind, id) = (record.kind, record.id);
-    let body =
+    let mut body =
         keyring.open(&name, &record.header, &record.body).map_err(|source| TakeError::Record { kind, id, source })?;
+    if kind == Kind::User {
+        // A password verifier travels in system archives only (rules A3).
+        body = SecretBytes::new(Vec::new());
+    }
     record.body = kek.seal(&name, &record.header, body.expose());
     Ok(record)
 }

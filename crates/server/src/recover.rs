@@ -137,8 +137,9 @@ fn finish(
     let core = boot::open(store, root)?;
     let mut keys = old.keys.clone();
     keys.push(AnchorKey::pinned(built.identity.system, built.identity.incarnation, &signer.public(), 0));
-    let write = anchor_write(&core, Anchor::new(keys))?;
-    core.commit_as_system(r.now, DomainId::ROOT, "system_recover", vec![], vec![write])?;
+    let mut changes = core.reserve_first()?;
+    changes.push(anchor_write(&core, Anchor::new(keys))?);
+    core.commit_as_system_on(r.now, DomainId::ROOT, "system_recover", core.continues(), vec![], changes)?;
     drop(core);
     std::fs::rename(building, folder.store())
         .and_then(|()| std::fs::File::open(folder.path())?.sync_all())

@@ -41,6 +41,9 @@ const RESERVE_MOST: u64 = 1 << 24;
 /// Bodies sealed anew in one commit.
 const RESEAL_BATCH: u64 = 500;
 
+/// Seconds that the clock may be behind the log.
+pub const CLOCK_DOUBTFUL: i64 = 5;
+
 /// Keys kept open in memory at most; each takes about 1 KiB.
 const KEYS_OPEN: usize = 50_000;
 
@@ -65,6 +68,22 @@ impl Core {
     /// A fresh id for a record made at `now`.
     pub fn new_id(now: Time) -> Id {
         Id(random::uuid_v7(now))
+    }
+
+    /// How far this machine's clock is behind the newest entry of the log; seconds.
+    pub fn clock_behind(&self, now: Time) -> i64 {
+        ((self.store.head().time.0 - now.0) / 1_000_000).max(0)
+    }
+
+    /// Times in the log never go back: entries made under a clock that went back carry times that nobody's clock showed.
+    pub fn clock_warning(&self, now: Time) -> Option<String> {
+        let behind = self.clock_behind(now);
+        (behind > CLOCK_DOUBTFUL).then(|| {
+            format!(
+                "clock_doubtful: this machine's clock is {behind} s behind the newest entry of the log; set it right, \
+                 until then times of new entries only keep their order"
+            )
+        })
     }
 
     /// Drops what is remembered of changed records: open keys, and who callers are.
@@ -164,6 +183,30 @@ impl Core {
         self.commit_as_system(now, domain, "kek_reserve", vec![], vec![write])?;
         self.keyring.reserved(owner, generation, header.reserved);
         Ok(())
+    }
+
+    /// Reservations for what the first entry of an incarnation seals in root, to be committed with it.
+    pub fn reserve_first(&self) -> Result<Vec<Write>> {
+        let mut writes = Vec::new();
+        for stored in self.load_all::<KekHeader>(DomainId::ROOT)? {
+            let owner = [KekOwner::Local, KekOwner::Domain(DomainId::ROOT)];
+            let Some(owner) = owner.into_iter().find(|o| stored.header.current && o.word() == stored.header.purpose)
+            else {
+                continue;
+            };
+            let header = KekHeader { reserved: stored.header.reserved + RESERVE_FIRST, ..stored.header.clone() };
+            writes.push(Core::kek_write(stored.id(), stored.revision() + 1, &header)?);
+            self.keyring.reserved(owner, header.generation, header.reserved);
+        }
+        Ok(writes)
+    }
+
+    /// What the first entry of a restored incarnation names: the one before, its position and hash.
+    pub fn continues(&self) -> String {
+        self.store
+            .identity()
+            .parent
+            .map_or_else(String::new, |p| format!("{} at {}, hash {}", p.position.incarnation, p.position.seq, p.hash))
     }
 
     /// Seals anew, under the current generation, every body of a domain that stands under an older one; how many. Readers

@@ -54,6 +54,12 @@ impl Running {
         self.jobs.lock().expect("no panic while held").len() as u64
     }
 
+    /// How far the operation on the whole system is, while one runs.
+    pub fn of_system(&self) -> Option<Arc<Progress>> {
+        let jobs = self.jobs.lock().expect("no panic while held");
+        jobs.values().find(|o| o.scope.is_none()).map(|o| o.progress.clone())
+    }
+
     /// How far a running job is.
     pub fn progress(&self, id: Id) -> Option<Arc<Progress>> {
         self.jobs.lock().expect("no panic while held").get(&id).map(|o| o.progress.clone())

@@ -1,7 +1,9 @@
 //! Backup and restore, tested over the sockets of whole servers; one module per question.
 
 mod chains;
+mod contents;
 mod domain;
+mod facts;
 mod faults;
 mod history;
 mod keys_of_backups;

@@ -151,6 +151,7 @@ fn while_it_runs_callers_get_503_with_retry_after() {
         assert!(Instant::now() < until, "the restore never began");
     };
     refused.fails(ErrorCode::Unavailable, "restore");
+    assert!(refused.text("message").contains(" records, ") && refused.text("message").contains('%'), "{refused}");
     assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|s| s > 0), "{:?}", refused.headers);
     assert_eq!(server.nobody().get("/healthz").status, 200);
     assert_eq!(server.nobody().get("/readyz").status, 503);

@@ -230,7 +230,7 @@ impl Asked {
         }
     }
 
-    fn plan(&self, links: &Links<'_, '_>) -> Result<Plan> {
+    fn plan(&self, links: &Links<'_, '_>, (facts, unread): &(Facts, Vec<String>)) -> Result<Plan> {
         let whole = links.unfiltered() && self.options.items.is_empty();
         if self.options.mode == Mode::Exact && !whole {
             // Whatever such a backup left out would be taken for something that did not exist at the point.
@@ -245,6 +245,8 @@ impl Asked {
             store: &self.core.store,
             into: self.into,
             options: &self.options,
+            facts,
+            not_looked_into: unread,
             may_grant: &may_grant,
         })?)
     }
@@ -252,7 +254,8 @@ impl Asked {
     /// Makes the plan again, compares its digest, and commits its writes in one batch.
     fn restore_domain(&self, job: Id, digest: Option<&str>, progress: &Progress) -> Result<()> {
         self.with_links(|links| {
-            let plan = self.plan(links)?;
+            let known = self.facts(Some(self.into))?;
+            let plan = self.plan(links, &known)?;
             if digest.is_some_and(|d| d != plan.digest.to_string()) {
                 return Err(RestoreError::Changed.into());
             }
@@ -263,6 +266,8 @@ impl Asked {
                 store: &self.core.store,
                 into: self.into,
                 options: &self.options,
+                facts: &known.0,
+                not_looked_into: &known.1,
                 may_grant: &may_grant,
             };
             let seal = |name: &keyark_crypto::seal::RecordName, header: &[u8], body: &[u8]| {
@@ -290,6 +295,7 @@ impl Asked {
                 "records": plan.items.iter().take(REPORT_LINES).collect::<Vec<_>>(),
                 "recordsLeftOff": plan.items.len().saturating_sub(REPORT_LINES),
                 "negativeFacts": plan.negative_facts,
+                "notLookedInto": plan.not_looked_into,
             });
             let done = self.core.job_done(job, self.app.now(), report)?;
             entries.push(Draft { domain: DomainId::ROOT, changes: vec![done], ..self.draft() });
@@ -356,7 +362,7 @@ impl Handle<RestoreQuery> for App {
         let made = tokio::task::spawn_blocking(move || match asked.whole_system() {
             true => super::system::system_plan(&asked),
             false => asked.with_links(|links| {
-                let plan = asked.plan(links)?;
+                let plan = asked.plan(links, &asked.facts(Some(asked.into))?)?;
                 shown(&asked, &plan, skip, limit)
             }),
         });
@@ -375,6 +381,7 @@ fn shown(asked: &Asked, plan: &Plan, skip: u64, limit: u64) -> Result<RestorePla
         total: plan.items.len() as u64,
         resources: lines.map(value).collect::<Result<_>>()?,
         negative_facts: plan.negative_facts.iter().map(value).collect::<Result<_>>()?,
+        not_looked_into: plan.not_looked_into.clone(),
         carried_over: Vec::new(),
     })
 }
@@ -442,9 +449,4 @@ impl Handle<BackupRestore> for App {
         });
         Ok(Reply::json(shown))
     }
-}
-
-/// What the running system knows, for a system restore.
-pub(super) fn facts_of(core: &Core) -> Result<Facts> {
-    Ok(Facts::of_store(&core.store, None)?)
 }

@@ -15,12 +15,12 @@ use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeade
 use keyark_model::{DomainId, Id, Kind, Time};
 use keyark_store::{Options, Store, failpoint};
 
-use super::restore::{Asked, facts_of};
+use super::restore::Asked;
 use crate::app::App;
 use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
 use crate::app::records::{Header, Stored};
-use crate::app::system::OUTBOUND;
+use crate::app::system::{KEPT, OUTBOUND};
 use crate::boot::{self, BootError};
 
 /// How long requests under way may keep the old store open.
@@ -119,7 +119,7 @@ pub fn made_new(now: Time) -> Result<Vec<Extra>> {
 
 /// What a system restore would do.
 pub(super) fn system_plan(asked: &Asked) -> Result<RestorePlan> {
-    let facts = facts_of(&asked.core)?;
+    let (facts, not_looked_into) = asked.facts(None)?;
     let carried = carried_over(&asked.core, asked.app.now())?;
     asked.with_links(|links| {
         let archive = links.last().unlocked.archive();
@@ -136,7 +136,13 @@ pub(super) fn system_plan(asked: &Asked) -> Result<RestorePlan> {
         let head = asked.core.store.head();
         let negative: Vec<serde_json::Value> =
             found.iter().map(|f| serde_json::to_value(f).unwrap_or_default()).collect();
-        let summary = serde_json::json!([asked.backup.id(), archive.footer().body_sha256, asked.options, negative]);
+        let summary = serde_json::json!([
+            asked.backup.id(),
+            archive.footer().body_sha256,
+            asked.options,
+            negative,
+            not_looked_into
+        ]);
         Ok(RestorePlan {
             digest: sha256(&[b"keyark/plan/1", summary.to_string().as_bytes()]).to_string(),
             backup: asked.backup.id().to_string(),
@@ -149,6 +155,7 @@ pub(super) fn system_plan(asked: &Asked) -> Result<RestorePlan> {
                 "with": { "incarnation": archive.header().incarnation, "position": archive.header().positions.last },
             })],
             negative_facts: negative,
+            not_looked_into,
             carried_over: carried.listed,
         })
     })
@@ -176,7 +183,7 @@ pub(super) fn system_restore(
         // From here on nothing is written any more that the restored system would not know.
         app.swap_core(None);
         failpoint("system-closed");
-        let facts = facts_of(&asked.core)?;
+        let (facts, not_looked_into) = asked.facts(None)?;
         let carried = carried_over(&asked.core, app.now())?;
         let root = root_of(&app)?;
         let built = asked.with_links(|links| {
@@ -191,9 +198,9 @@ pub(super) fn system_restore(
             };
             Ok(build(&restore, &building, progress)?)
         })?;
-        Ok((built, carried.listed, root))
+        Ok((built, carried.listed, not_looked_into, root))
     });
-    let (built, listed, root) = match built {
+    let (built, listed, not_looked_into, root) = match built {
         Ok(built) => built,
         Err(e) => {
             boot::remove_database(&building);
@@ -204,7 +211,7 @@ pub(super) fn system_restore(
     let anchor = asked.core.anchor.clone();
     let signer = keyark_crypto::sign::Signer::from_seed(keyark_crypto::Secret::new(*asked.core.signer.seed().expose()))
         .map_err(AppError::internal)?;
-    let kept = app.folder.path().join(format!("store.db.before-{job}"));
+    let kept = app.folder.path().join(format!("{KEPT}{job}"));
     let chain = asked.chain();
     let Asked { core, .. } = asked;
     if let Err(still) = drain(core) {
@@ -235,13 +242,16 @@ pub(super) fn system_restore(
         "records": built.loaded.records,
         "leftOut": built.left_out,
         "negativeFacts": built.negative_facts,
+        "notLookedInto": not_looked_into,
         "carriedOver": listed,
         "kept": kept.file_name().map(|n| n.to_string_lossy().into_owned()),
         "outbound": "suspended",
     });
-    let anchor_write = anchor_write(&core, keyark_archive::Anchor::new(keys))?;
-    let job_write = core.put(DomainId::ROOT, job, 1, &header, b"")?;
-    core.commit_as_system(app.now(), DomainId::ROOT, "system_restore", vec![], vec![job_write, anchor_write])?;
+    // The first entry of the incarnation says what it continues and how it came about.
+    let mut changes = core.reserve_first()?;
+    changes.push(core.put(DomainId::ROOT, job, 1, &header, b"")?);
+    changes.push(anchor_write(&core, keyark_archive::Anchor::new(keys))?);
+    core.commit_as_system_on(app.now(), DomainId::ROOT, "system_restore", core.continues(), vec![], changes)?;
     drop(core);
     failpoint("system-ended");
     reopen(&app, &root)?;
