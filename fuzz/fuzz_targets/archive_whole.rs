@@ -10,6 +10,6 @@ use keyark_crypto::Key256;
 fuzz_target!(|bytes: &[u8]| {
     let Ok(archive) = Archive::open(&bytes) else { return };
     let _ = archive.inspect(None);
-    let _ = archive.verify(&Anchor::default());
+    let _ = archive.verify(&Anchor::new(vec![]));
     let _ = archive.unlock_with_dek(&Key256::new([0; 32])).map(|opened| opened.verify_full(|_| {}));
 });
