@@ -160,6 +160,9 @@ pub struct OperationStatus {
     pub progress: Option<JobProgress>,
     #[serde(rename = "tiedToHSM")]
     pub tied_to_hsm: bool,
+    /// Such as `backup_key_not_escrowed` and `clock_doubtful`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -229,11 +232,16 @@ pub struct RestorePlan {
     pub digest: String,
     pub backup: String,
     pub scope: String,
+    /// Ids of the archives in the order in which they are applied: a whole backup, then what continues it.
+    pub chain: Vec<String>,
     /// Action → lines.
     pub actions: BTreeMap<String, u64>,
     pub total: u64,
     pub resources: Vec<Value>,
     pub negative_facts: Vec<Value>,
+    /// Later backups that were uploaded here but do not open: what was deleted or destroyed by then is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_looked_into: Vec<String>,
     /// Of a system restore: what is kept from the running system because no archive holds it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried_over: Vec<String>,

@@ -29,6 +29,9 @@ pub struct Job {
     pub result: Value,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// Number of the error's code, of a job that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<u32>,
     pub cancellable: bool,
 }
 

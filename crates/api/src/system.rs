@@ -27,7 +27,7 @@ pub struct Info {
     pub outbound: String,
     /// Fingerprint of the anchor, to compare with the one that was pinned.
     pub anchor_fingerprint: String,
-    /// Such as `backup_key_not_escrowed`.
+    /// Such as `backup_key_not_escrowed` and `clock_doubtful`.
     pub warnings: Vec<String>,
 }
 

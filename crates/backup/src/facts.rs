@@ -14,6 +14,7 @@ use keyark_store::{Fault, Store, Tombstone};
 use serde::Serialize;
 
 use crate::options::RestoreOptions;
+use crate::source::{Opened, SourceError};
 
 /// What a target knows.
 #[derive(Default)]
@@ -92,6 +93,30 @@ impl Facts {
         Ok(facts)
     }
 
+    /// Learns what a later archive knows: of one domain, or of all.
+    pub fn learn_archive(&mut self, opened: &Opened<'_>, domain: Option<DomainId>) -> Result<(), SourceError> {
+        let ours = |d: DomainId| domain.is_none_or(|only| only == d);
+        for gone in opened.unlocked.tombstones()? {
+            let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone?;
+            if ours(domain) {
+                self.deleted.entry((kind, id)).or_insert(Tombstone { kind, id, domain, revision, seq: 0, time, name });
+            }
+        }
+        opened.unlocked.each_record::<SourceError>(|r| {
+            match r.kind {
+                _ if !ours(r.domain) => {}
+                Kind::Key if mentions(r.header, b"Destroyed") || mentions(r.header, b"Compromised") => {
+                    self.learn_key(r.id, r.header);
+                }
+                Kind::User if serde_json::from_slice::<UserHeader>(r.header).is_ok_and(|u| u.disabled) => {
+                    self.disabled.insert(r.id);
+                }
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
     /// Whether a record is known to be deleted.
     pub fn knows_deleted(&self, kind: Kind, id: Id) -> bool {
         self.deleted.contains_key(&(kind, id))
@@ -119,7 +144,7 @@ impl Facts {
         let fact = |fact, detail: String, waived| Fact { fact, kind: kind.word(), id, detail, waived };
         let mut found = Vec::new();
         if let Some(gone) = self.deleted.get(&(kind, id)) {
-            let detail = format!("deleted here at {}", gone.time);
+            let detail = format!("deleted at {}", gone.time);
             found.push(fact("deleted", detail.clone(), options.include_deleted));
             if !options.include_deleted {
                 return (Ruling::Leave(format!("{detail}; includeDeleted brings it back")), found);

@@ -1,6 +1,8 @@
 //! Backup and restore: take an archive, verify it, plan a restore, carry it out, recover an empty machine.
 
 pub mod facts;
+pub mod history;
+pub mod links;
 pub mod options;
 pub mod people;
 pub mod plan;
@@ -11,6 +13,7 @@ pub mod source;
 pub mod take;
 
 pub use facts::Facts;
+pub use links::{ChainError, Links};
 pub use options::{Conflict, Mode, RestoreOptions};
 pub use plan::{Action, Plan, PlanItem};
 pub use progress::{Cancelled, Progress};

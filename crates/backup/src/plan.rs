@@ -10,8 +10,9 @@ use keyark_store::{Fault, Store};
 use serde::Serialize;
 
 use crate::facts::{Fact, Facts, Ruling};
+use crate::links::Links;
 use crate::options::{Conflict, Mode, RestoreOptions};
-use crate::source::{Opened, SourceError};
+use crate::source::SourceError;
 
 /// What happens to one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -62,6 +63,8 @@ pub struct Plan {
     pub actions: BTreeMap<Action, u64>,
     pub items: Vec<PlanItem>,
     pub negative_facts: Vec<Fact>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_looked_into: Vec<String>,
     /// What arrives weighs so much in the quotas. Not what is here already: that changes with every unrelated write.
     pub weights: BTreeMap<String, u64>,
     #[serde(skip)]
@@ -70,12 +73,16 @@ pub struct Plan {
 
 /// What a plan is made of.
 pub struct PlanInput<'a> {
-    pub opened: &'a Opened<'a>,
+    pub links: &'a Links<'a, 'a>,
     /// Whose records of the archive.
     pub from: DomainId,
     pub store: &'a Store,
     pub into: DomainId,
     pub options: &'a RestoreOptions,
+    /// What the target knows, and what later archives know.
+    pub facts: &'a Facts,
+    /// Later archives that do not open, with the reason.
+    pub not_looked_into: &'a [String],
     /// Whether the restorer may put people into a group of this name.
     pub may_grant: &'a dyn Fn(&str) -> bool,
 }
@@ -91,7 +98,7 @@ impl Plan {
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     let mut planner = Planner {
         input,
-        facts: Facts::of_store(input.store, Some(input.into))?,
+        facts: input.facts,
         items: Vec::new(),
         negative: Vec::new(),
         seen: HashSet::new(),
@@ -104,7 +111,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         planner.weights.insert(kind.word().into(), 0);
     }
     let mut failure = None;
-    input.opened.unlocked.each_record::<SourceError>(|record| {
+    input.links.each_record::<SourceError>(|record, _| {
         if failure.is_none()
             && record.domain == input.from
             && let Err(e) = planner.consider(&record)
@@ -134,7 +141,7 @@ pub enum PlanError {
 
 struct Planner<'a> {
     input: &'a PlanInput<'a>,
-    facts: Facts,
+    facts: &'a Facts,
     items: Vec<PlanItem>,
     negative: Vec<Fact>,
     /// Ids of the archive, for `exact`.
@@ -303,7 +310,7 @@ impl Planner<'_> {
         }
         let mut missing: Vec<(usize, Id)> = Vec::new();
         let mut failure = None;
-        input.opened.unlocked.each_record::<SourceError>(|r| {
+        input.links.each_record::<SourceError>(|r, _| {
             let Some(line) = coming.get(&r.id).filter(|_| r.kind == Kind::Secret) else { return Ok(()) };
             for key in secret_keys(r.header) {
                 match input.store.get(input.into, Kind::Key, key) {
@@ -386,6 +393,7 @@ impl Planner<'_> {
             actions,
             items: self.items,
             negative_facts: self.negative,
+            not_looked_into: self.input.not_looked_into.to_vec(),
             weights: self.weights,
             rewritten: self.rewritten,
         };

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use keyark_archive::RecordRef;
+use keyark_crypto::SecretBytes;
 use keyark_crypto::algorithm::AlgorithmError;
 use keyark_crypto::keyring::KeyringError;
 use keyark_crypto::seal::RecordName;
@@ -57,7 +58,7 @@ pub fn writes(
     if plan.count(Action::Refuse) > 0 {
         return Err(RestoreError::Refused(plan.count(Action::Refuse)));
     }
-    let facts = Facts::of_store(input.store, Some(input.into))?;
+    let facts = input.facts;
     let lines: HashMap<(Kind, Id), &PlanItem> = plan.items.iter().map(|i| ((i.kind, i.id), i)).collect();
     let arriving: HashSet<Id> =
         plan.items.iter().filter(|i| i.kind == Kind::User && i.action == Action::Create).map(|i| i.id).collect();
@@ -67,7 +68,7 @@ pub fn writes(
         out.changes.push(Write::Delete { kind: item.kind, id: item.id, revision: item.revision });
     }
     let mut failure = None;
-    input.opened.unlocked.each_record::<SourceError>(|record| {
+    input.links.each_record::<SourceError>(|record, link| {
         if failure.is_none()
             && record.domain == input.from
             && let Some(line) = lines.get(&(record.kind, record.id))
@@ -77,7 +78,8 @@ pub fn writes(
             match progress
                 .step()
                 .map_err(RestoreError::from)
-                .and_then(|()| restored(input, plan, &facts, seal, &record, line, &arrives))
+                .and_then(|()| Ok(input.links.body(&record, link)?))
+                .and_then(|body| restored(input, plan, facts, seal, &record, body, line, &arrives))
             {
                 Ok(write) => out.changes.push(write),
                 Err(e) => failure = Some(e),
@@ -97,11 +99,11 @@ fn restored(
     facts: &Facts,
     seal: &Seal<'_>,
     r: &RecordRef<'_>,
+    mut body: SecretBytes,
     line: &PlanItem,
     arrives: &dyn Fn(Id) -> bool,
 ) -> Result<Write, RestoreError> {
     let unreadable = || RestoreError::Header { kind: r.kind, id: r.id };
-    let mut body = input.opened.body(r)?;
     let mut header = r.header.to_vec();
     if let (Ruling::Change { header: changed, without }, _) = facts.rule(r.kind, r.id, r.header, input.options) {
         body = body_without(r.header, body, &without)?;
@@ -110,7 +112,7 @@ fn restored(
     match r.kind {
         Kind::User => {
             header = user_arrives(&header).ok_or_else(unreadable)?;
-            body = keyark_crypto::SecretBytes::new(Vec::new());
+            body = SecretBytes::new(Vec::new());
         }
         Kind::Group => {
             let known = |id: Id| {

@@ -6,23 +6,21 @@ use std::path::Path;
 
 use keyark_archive::{ArchiveKind, RecordRef, Scope};
 use keyark_crypto::algorithm::AlgorithmError;
-use keyark_crypto::keyring::{KekOwner, Mkek};
+use keyark_crypto::keyring::{KekOwner, Mkek, SEALS_FIRST};
 use keyark_crypto::lthash::LtHash;
 use keyark_crypto::root::{RootError, RootOfTrust};
 use keyark_crypto::seal::Kek;
 use keyark_crypto::{hash, random};
 use keyark_model::system::KekHeader;
 use keyark_model::{Digest, DomainId, Id, Incarnation, Kind, Position, Record, RecordFacts, Time};
-use keyark_store::{BulkLoader, Head, Identity, LoadError, Loaded, Parent, RecordView, Tombstone};
+use keyark_store::{BulkLoader, Head, Identity, LoadError, Loaded, Parent, RecordView, Store, Tombstone, failpoint};
 
 use crate::facts::{Fact, Facts, Ruling, body_without};
+use crate::links::Links;
 use crate::options::RestoreOptions;
 use crate::progress::{Cancelled, Progress};
 use crate::source::{Opened, SourceError};
 use crate::take::{element, name_of};
-
-/// Seals reserved for a KEK generation that starts with a restore.
-const RESERVE_FIRST: u64 = 1 << 16;
 
 /// A record that no archive holds: carried over from the running system, or made new. Its body is in clear here and
 /// sealed under the new local KEK.
@@ -37,12 +35,14 @@ pub struct Extra {
 
 /// What to restore.
 pub struct SystemRestore<'a> {
-    pub opened: &'a Opened<'a>,
+    pub links: &'a Links<'a, 'a>,
     pub root: &'a dyn RootOfTrust,
     /// What the running system knows; empty on an empty machine.
     pub facts: &'a Facts,
     pub options: &'a RestoreOptions,
     pub extras: Vec<Extra>,
+    /// The system that is replaced, closed for writers: what happened in it since the point is carried over as history.
+    pub replaced: Option<&'a Store>,
     pub now: Time,
 }
 
@@ -61,8 +61,6 @@ pub struct Built {
 pub enum SystemRestoreError {
     #[error("this archive is of scope domain; restore it into a domain of a running system")]
     WrongScope,
-    #[error("this archive holds only what changed after backup {0}; restore that one first")]
-    Increment(String),
     #[error("the records of domain {0} are not those that the archive was signed with; take another archive")]
     Digest(DomainId),
     #[error(transparent)]
@@ -79,38 +77,37 @@ pub enum SystemRestoreError {
 
 /// Builds the new database at `path`, which must not exist.
 pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<Built, SystemRestoreError> {
-    let archive = r.opened.unlocked.archive();
+    let archive = r.links.last().unlocked.archive();
     let header = archive.header();
     if header.scope != Scope::System || header.kind != ArchiveKind::Full {
         return Err(SystemRestoreError::WrongScope);
-    }
-    if let Some(base) = &header.base {
-        return Err(SystemRestoreError::Increment(base.id.to_string()));
     }
     let (position, hash) = (header.positions.last.0, archive.footer().chain.after);
     let parent = Parent { position: Position { incarnation: header.incarnation, seq: position }, hash };
     let identity =
         Identity { system: header.system, incarnation: Incarnation::from_bytes(random::bytes()), parent: Some(parent) };
     let mkek = Mkek::generate(header.system);
-    let fresh = fresh_keks(r.opened);
+    let fresh = fresh_keks(r.links.last());
     let mut inserts = sealed_extras(r, &mkek, &fresh)?;
     inserts.sort_by_key(|e| (e.domain, e.kind, e.id));
-    let total: u64 = archive.footer().counts.iter().flat_map(|c| c.values()).map(|n| n.0).sum();
-    progress.set_total(total);
+    progress.set_total(r.links.count());
 
-    // The restored log goes on counting behind the archive's position, so that no position is used twice.
-    let base = Head { seq: position, hash, time: r.now };
+    // The restored log goes on counting behind every position of its history, so that none is used twice.
+    let replaced = r.replaced.filter(|store| store.identity().system == header.system);
+    let ends = replaced.map_or(0, |store| store.head().seq);
+    let base = Head { seq: position.max(ends), hash, time: r.now };
     let mut loader = BulkLoader::create(path, &identity, base, Vec::new(), r.now)?;
     let mut inserts = inserts.into_iter().peekable();
     let mut signed: BTreeMap<DomainId, LtHash> = BTreeMap::new();
     let (mut negative, mut left_out) = (Vec::new(), 0);
     let mut came_back = HashSet::new();
     let mut failure: Option<SystemRestoreError> = None;
-    r.opened.unlocked.each_record::<SourceError>(|record| {
+    r.links.each_record::<SourceError>(|record, link| {
         if failure.is_some() {
             return Ok(());
         }
         let outcome = (|| -> Result<(), SystemRestoreError> {
+            failpoint("load-record");
             progress.step()?;
             while let Some(extra) =
                 inserts.next_if(|e| (e.domain, e.kind, e.id) < (record.domain, record.kind, record.id))
@@ -118,7 +115,7 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
                 loader.add(&view(&extra))?;
             }
             signed.entry(record.domain).or_default().add(&element(&record));
-            let body = r.opened.body(&record)?;
+            let body = r.links.body(&record, link)?;
             let (ruling, found) = r.facts.rule(record.kind, record.id, record.header, r.options);
             negative.extend(found);
             match ruling {
@@ -156,6 +153,7 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     for gone in tombstones(r, &came_back)? {
         loader.add_tombstone(&gone)?;
     }
+    add_history(r, &mut loader, replaced, position)?;
     for (domain, expected) in &archive.footer().record_digests {
         let found = signed.get(domain).cloned().unwrap_or_default().digest();
         if expected.0 != found.0 {
@@ -167,6 +165,33 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     Ok(Built { identity, loaded, negative_facts: negative, left_out })
 }
 
+/// Audit fields that the archives hold, then those of the replaced system since the point.
+fn add_history(
+    r: &SystemRestore<'_>,
+    loader: &mut BulkLoader,
+    replaced: Option<&Store>,
+    position: u64,
+) -> Result<(), SystemRestoreError> {
+    for opened in r.links.archives() {
+        for entry in opened.unlocked.audit_entries().map_err(SourceError::from)? {
+            let entry = entry.and_then(|e| crate::history::decode(&e)).map_err(SourceError::from)?;
+            loader.add_history(&entry)?;
+        }
+    }
+    let Some(store) = replaced else { return Ok(()) };
+    let (mut after, ends) = (position, loader.base().seq);
+    loop {
+        let page = store.audit(Some(after), 2000, None, false).map_err(LoadError::from)?;
+        for entry in page.iter().filter(|e| e.seq <= ends) {
+            loader.add_history(entry)?;
+        }
+        match page.last() {
+            Some(entry) if entry.seq < ends => after = entry.seq,
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// What the archive and the replaced system know to be deleted, but for what was asked back: a fact that stayed behind
 /// would let the next restore bring the record back unasked.
 fn tombstones(
@@ -174,9 +199,9 @@ fn tombstones(
     came_back: &HashSet<(Kind, Id)>,
 ) -> Result<impl Iterator<Item = Tombstone>, SystemRestoreError> {
     let mut all: BTreeMap<(Kind, Id), Tombstone> = BTreeMap::new();
-    for gone in r.opened.unlocked.tombstones().map_err(SourceError::from)? {
-        let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone.map_err(SourceError::from)?;
-        all.insert((kind, id), Tombstone { kind, id, domain, revision, seq: 0, time, name });
+    for (key, gone) in r.links.tombstones()? {
+        let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone;
+        all.insert(key, Tombstone { kind, id, domain, revision, seq: 0, time, name });
     }
     let carried = |kind: Kind, id| r.extras.iter().any(|e| (e.kind, e.id) == (kind, id));
     for gone in r.facts.deleted() {
@@ -205,18 +230,17 @@ fn sealed_extras(
     fresh: &BTreeMap<DomainId, Kek>,
 ) -> Result<Vec<Record>, SystemRestoreError> {
     let local = Kek::generate(1);
+    let of = |owner, kek: &Kek, reserved, current| mkek.kek_header(owner, kek, reserved, current, r.now);
     let mut out = vec![
-        kek_record(DomainId::ROOT, "mkek", 1, mkek.wrapped(r.root)?, 0, true, r.now),
-        kek_record(DomainId::ROOT, "local-kek", 1, mkek.wrap_kek(KekOwner::Local, &local), RESERVE_FIRST, true, r.now),
+        kek_record(DomainId::ROOT, &mkek.header(r.root, r.now)?, r.now),
+        kek_record(DomainId::ROOT, &of(KekOwner::Local, &local, SEALS_FIRST, true), r.now),
     ];
-    for ((domain, generation), kek) in &r.opened.keks {
-        let wrapped = mkek.wrap_kek(KekOwner::Domain(*domain), kek);
-        out.push(kek_record(*domain, "kek", *generation, wrapped, 0, false, r.now));
+    for ((domain, _), kek) in &r.links.last().keks {
+        out.push(kek_record(*domain, &of(KekOwner::Domain(*domain), kek, 0, false), r.now));
     }
     for (domain, kek) in fresh {
-        let wrapped = mkek.wrap_kek(KekOwner::Domain(*domain), kek);
         // What changed records were sealed with here is far below the first reservation, which counts as used.
-        out.push(kek_record(*domain, "kek", kek.generation, wrapped, RESERVE_FIRST, true, r.now));
+        out.push(kek_record(*domain, &of(KekOwner::Domain(*domain), kek, SEALS_FIRST, true), r.now));
     }
     for extra in &r.extras {
         let version = RecordFacts::of_header(&extra.header).map_or(0, |f| f.version);
@@ -229,34 +253,10 @@ fn sealed_extras(
     Ok(out)
 }
 
-fn kek_record(
-    domain: DomainId,
-    purpose: &str,
-    generation: u32,
-    wrapped: Vec<u8>,
-    reserved: u64,
-    current: bool,
-    now: Time,
-) -> Record {
-    use base64::Engine as _;
-    let header = KekHeader {
-        purpose: purpose.into(),
-        generation,
-        wrapped: base64::engine::general_purpose::STANDARD.encode(wrapped),
-        reserved,
-        current,
-        created_at: now,
-    };
-    Record {
-        kind: Kind::Kek,
-        id: Id(random::uuid_v7(now)),
-        domain,
-        revision: 1,
-        seq: 0,
-        time: now,
-        header: serde_json::to_vec(&header).expect("a KEK's header has no value that JSON lacks").into(),
-        body: Box::default(),
-    }
+fn kek_record(domain: DomainId, header: &KekHeader, now: Time) -> Record {
+    let (kind, id) = (Kind::Kek, Id(random::uuid_v7(now)));
+    let header = serde_json::to_vec(header).expect("a KEK's header has no value that JSON lacks");
+    Record { kind, id, domain, revision: 1, seq: 0, time: now, header: header.into(), body: Box::default() }
 }
 
 fn view(r: &Record) -> RecordView<'_> {

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::path::Path;
 
-use keyark_archive::{Anchor, Archive, ArchiveError, FactorKind, OpeningKey, RecordRef, Unlocked};
-use keyark_crypto::seal::{Kek, generation_of};
-use keyark_crypto::{Key256, SecretBytes};
+use keyark_archive::{Anchor, Archive, ArchiveError, FactorKind, OpeningKey, Unlocked};
+use keyark_crypto::Key256;
+use keyark_crypto::seal::Kek;
 use keyark_model::{DomainId, Id, Kind};
 use std::collections::BTreeMap;
 
-use crate::take::name_of;
+use crate::links::ChainError;
 
 /// Why an archive cannot be used for a restore.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,8 @@ pub enum SourceError {
     Io(#[from] std::io::Error),
     #[error("{kind} {id} in the archive does not open under the key it names; take another archive")]
     Record { kind: Kind, id: Id },
+    #[error(transparent)]
+    Chain(#[from] ChainError),
 }
 
 /// Opens a file as an archive and checks its signature: by a pinned key, or by the signer that the caller names.
@@ -50,14 +52,4 @@ pub fn unlock<'a>(archive: &'a Archive<File>, id: Id, key: &Key256) -> Result<Op
 pub struct Opened<'a> {
     pub unlocked: Unlocked<'a, File>,
     pub keks: BTreeMap<(DomainId, u32), Kek>,
-}
-
-impl Opened<'_> {
-    /// A record's body in clear.
-    pub fn body(&self, r: &RecordRef<'_>) -> Result<SecretBytes, SourceError> {
-        let bad = || SourceError::Record { kind: r.kind, id: r.id };
-        let generation = generation_of(r.body).ok_or_else(bad)?;
-        let kek = self.keks.get(&(r.domain, generation)).ok_or_else(bad)?;
-        kek.open(&name_of(r), r.header, r.body).map_err(|_| bad())
-    }
 }

@@ -6,18 +6,21 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use keyark_archive::{
-    Archive, ArchiveError, Base, Chain, Closing, Counts, Decimal, Door, FactorKind, Header, OpeningKey, Positions,
-    RecordRef, Summary, Times, Tombstone, Wrap, Writer,
+    Archive, ArchiveError, Base, Chain, Closing, Counts, Decimal, Door, EntryRef, FactorKind, Header, OpeningKey,
+    Positions, RecordRef, Summary, Times, Tombstone, Wrap, Writer,
 };
 use keyark_crypto::keyring::{KekOwner, Keyring, KeyringError};
 use keyark_crypto::lthash::{LtElement, LtHash};
 use keyark_crypto::seal::{Kek, RecordName};
 use keyark_crypto::sign::Signer;
-use keyark_crypto::{Key256, random};
+use keyark_crypto::{Key256, SecretBytes, random};
 use keyark_model::{ArchiveId, Digest, DomainId, Id, Kind, Record, RecordFacts, Shipping, Time};
-use keyark_store::{Fault, SnapshotError, Store};
+use keyark_store::{Fault, SnapshotError, Store, failpoint};
 
 use crate::progress::{Cancelled, Progress};
+
+/// Audit entries that are read at a time.
+const AUDIT_PAGE: u64 = 2000;
 
 /// Which records of a domain: kind, id, header → whether it comes along.
 pub type Selection<'a> = dyn Fn(Kind, Id, &[u8]) -> bool + Send + Sync + 'a;
@@ -38,9 +41,21 @@ pub struct TakeRequest<'a> {
     pub filters: BTreeMap<String, String>,
     /// Only for a domain; none: everything.
     pub select: Option<&'a Selection<'a>>,
-    /// An earlier archive and its position: only what changed after it, and tombstones.
-    pub since: Option<(ArchiveId, u64)>,
+    /// Only what changed after an earlier archive, and tombstones.
+    pub since: Option<Since>,
+    /// A system's archive holds the audit fields of entries that are not older.
+    pub audit_from: Time,
     pub now: Time,
+}
+
+/// The archive that an increment continues.
+#[derive(Clone, Copy, Debug)]
+pub struct Since {
+    pub id: ArchiveId,
+    /// The log's position of its state.
+    pub seq: u64,
+    /// Its last position as its header says it: in a domain's scope the domain's own number.
+    pub position: u64,
 }
 
 /// What was taken.
@@ -75,7 +90,9 @@ pub enum TakeError {
 pub fn take(request: &TakeRequest<'_>, path: &Path, progress: &Progress) -> Result<Taken, TakeError> {
     let making = path.with_extension("part");
     let outcome = take_inside(request, &making, progress).and_then(|taken| {
+        failpoint("take-read-back");
         std::fs::rename(&making, path)?;
+        failpoint("take-renamed");
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()?;
         Ok(taken)
@@ -96,7 +113,10 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
         None => Chain { before: Digest::ZERO, after: head.hash },
         Some(d) => Chain { before: Digest::ZERO, after: snapshot.domain_head(d).hash },
     };
-    if r.domain.is_none() && r.since.is_none() {
+    let mut gone = snapshot.tombstones(r.domain, r.since.map_or(0, |s| s.seq))?;
+    gone.retain(|t| shipped(t.kind, r.domain.is_some()));
+    gone.sort_by_key(|t| (t.domain, t.kind, t.id));
+    if r.domain.is_none() {
         digests.extend(domains.iter().map(|d| (*d, snapshot.digest(*d))));
     }
 
@@ -114,7 +134,7 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
     header.creator = r.creator.clone();
     header.description = Some(r.description.clone());
     header.filters = r.filters.clone();
-    header.base = r.since.map(|(id, position)| Base { id, position: Decimal(position) });
+    header.base = r.since.map(|s| Base { id: s.id, position: Decimal(s.position) });
     header.mkek_checksum = Some(r.keyring.mkek.fingerprint());
     header.doors = vec![Door::backup_key(r.backup_key)];
     header.wraps = vec![Wrap::new(&by, r.id, r.domain, &dek)];
@@ -140,6 +160,7 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
     let mut sums: BTreeMap<DomainId, LtHash> = BTreeMap::new();
     for record in snapshot.records(r.domain) {
         let record = record?;
+        failpoint("take-record");
         progress.step()?;
         if !wanted(r, &record) {
             continue;
@@ -151,29 +172,47 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
         sums.entry(record.domain).or_default().add(&element(&RecordRef::of(&record)));
         writer.record(&RecordRef::of(&record))?;
     }
-    let mut gone = r.store.tombstones(r.domain, r.since.map_or(0, |(_, seq)| seq), u64::MAX)?;
-    gone.retain(|t| t.seq <= head.seq && shipped(t.kind, r.domain.is_some()));
-    gone.sort_by_key(|t| (t.domain, t.kind, t.id));
     for t in gone {
         let (kind, domain, id, revision, time) = (t.kind, t.domain, t.id, t.revision, t.time);
         writer.tombstone(&Tombstone { kind, domain, id, revision, time, name: t.name })?;
     }
+    if r.domain.is_none() {
+        write_audit(r, &mut writer, head.seq)?;
+    }
     drop(snapshot);
     let written: BTreeMap<DomainId, Digest> = sums.iter().map(|(d, sum)| (*d, sum.digest())).collect();
-    if digests
-        .iter()
-        .any(|(d, digest)| written.get(d).copied().unwrap_or_else(|| LtHash::default().digest()) != *digest)
-    {
+    let nothing = LtHash::default().digest();
+    let whole = r.since.is_none() && r.domain.is_none();
+    if whole && digests.iter().any(|(d, digest)| written.get(d).unwrap_or(&nothing) != digest) {
         return Err(TakeError::ReadBack("the records written are not those of the snapshot"));
     }
-    let closing =
-        Closing { chain, record_digests: written.iter().map(|(d, digest)| (*d, digest.0.to_vec())).collect() };
+    // Of a system: what stands at this position, also when only a part of it stands here. A domain's bodies are other ones.
+    let stated = if r.domain.is_none() { &digests } else { &written };
+    let closing = Closing { chain, record_digests: stated.iter().map(|(d, digest)| (*d, digest.0.to_vec())).collect() };
     let (sink, summary) = writer.finish(&closing, r.signer)?;
     let file = sink.into_inner().map_err(|e| e.into_error())?;
     file.sync_all()?;
     drop(file);
+    failpoint("take-written");
     read_back(r, making, &dek, &written, &summary.counts, progress)?;
     Ok(Taken { summary, seq: head.seq, time: head.time })
+}
+
+/// What people read of the log inside the audit retention, and of an increment only what its base does not have.
+fn write_audit(r: &TakeRequest<'_>, writer: &mut Writer<BufWriter<File>>, last: u64) -> Result<(), TakeError> {
+    let mut after = r.store.audit_start(r.audit_from)?.max(r.since.map_or(0, |s| s.seq));
+    loop {
+        let page = r.store.audit(Some(after), AUDIT_PAGE, None, false)?;
+        for entry in page.iter().filter(|e| e.seq <= last) {
+            let bytes = crate::history::encode(entry);
+            let (seq, domain, time) = (entry.seq, entry.domain, entry.time);
+            writer.audit_entry(&EntryRef { seq, domain, time, bytes: &bytes })?;
+        }
+        match page.last() {
+            Some(entry) if entry.seq < last => after = entry.seq,
+            _ => return Ok(()),
+        }
+    }
 }
 
 fn count_of(r: &TakeRequest<'_>, snapshot: &keyark_store::Snapshot, domain: DomainId) -> u64 {
@@ -192,7 +231,7 @@ pub fn shipped(kind: Kind, of_domain: bool) -> bool {
 
 fn wanted(r: &TakeRequest<'_>, record: &Record) -> bool {
     shipped(record.kind, r.domain.is_some())
-        && r.since.is_none_or(|(_, seq)| record.seq > seq)
+        && r.since.is_none_or(|s| record.seq > s.seq)
         && r.select.is_none_or(|select| select(record.kind, record.id, &record.header))
 }
 
@@ -210,8 +249,12 @@ pub fn name_of(r: &RecordRef<'_>) -> RecordName {
 fn resealed(keyring: &Keyring, kek: &Kek, mut record: Record) -> Result<Record, TakeError> {
     let name = name_of(&RecordRef::of(&record));
     let (kind, id) = (record.kind, record.id);
-    let body =
+    let mut body =
         keyring.open(&name, &record.header, &record.body).map_err(|source| TakeError::Record { kind, id, source })?;
+    if kind == Kind::User {
+        // A password verifier travels in system archives only (rules A3).
+        body = SecretBytes::new(Vec::new());
+    }
     record.body = kek.seal(&name, &record.header, body.expose());
     Ok(record)
 }

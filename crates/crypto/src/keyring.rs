@@ -4,13 +4,19 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
-use keyark_model::{DomainId, Kind, Shipping, SystemId};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use keyark_model::system::KekHeader;
+use keyark_model::{DomainId, Kind, Shipping, SystemId, Time};
 
 use crate::seal::{Kek, RecordName, generation_of};
 use crate::{CryptoError, Key256, SecretBytes, random, root, wrap};
 
 /// A KEK generation seals at most this many bodies (rules C2), then it must have been rotated.
 pub const SEALS_PER_GENERATION: u64 = 1 << 31;
+
+/// Seals reserved for a generation when it is made.
+pub const SEALS_FIRST: u64 = 1 << 16;
 
 /// Whose KEK it is: the local one is carried by no archive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -28,13 +34,20 @@ impl KekOwner {
         }
     }
 
+    /// What the record of one of its generations is for.
+    pub fn word(self) -> &'static str {
+        match self {
+            KekOwner::Local => "local-kek",
+            KekOwner::Domain(_) => "kek",
+        }
+    }
+
     fn purpose<'a>(&'a self, system: &'a SystemId, generation: u32) -> wrap::Purpose<'a> {
-        let (name, domain) = match self {
-            KekOwner::Local => ("local-kek", DomainId::ROOT.0.as_bytes()),
-            KekOwner::Domain(d) => ("kek", d.as_bytes()),
+        let domain = match self {
+            KekOwner::Local => &[0; 16],
+            KekOwner::Domain(d) => d.as_bytes(),
         };
-        // DomainId::ROOT is sixteen zero bytes, which is what a system-wide purpose carries.
-        let domain = if matches!(self, KekOwner::Local) { &[0; 16] } else { domain };
+        let name = self.word();
         wrap::Purpose { name, context: system.as_bytes(), domain, generation: u64::from(generation) }
     }
 }
@@ -68,6 +81,19 @@ impl Mkek {
     /// The fingerprint shown as `mkekChecksum`.
     pub fn fingerprint(&self) -> String {
         root::fingerprint(&self.key)
+    }
+
+    /// The record of this key, wrapped by the root of trust.
+    pub fn header(&self, root: &dyn root::RootOfTrust, now: Time) -> Result<KekHeader, root::RootError> {
+        let wrapped = STANDARD.encode(self.wrapped(root)?);
+        Ok(KekHeader { purpose: "mkek".into(), generation: 1, wrapped, reserved: 0, current: true, created_at: now })
+    }
+
+    /// The record of a KEK generation, wrapped by this key. `reserved`: seals accounted for durably.
+    pub fn kek_header(&self, owner: KekOwner, kek: &Kek, reserved: u64, current: bool, now: Time) -> KekHeader {
+        let wrapped = STANDARD.encode(self.wrap_kek(owner, kek));
+        let (purpose, generation) = (owner.word().into(), kek.generation);
+        KekHeader { purpose, generation, wrapped, reserved, current, created_at: now }
     }
 
     /// A KEK wrapped for the store.

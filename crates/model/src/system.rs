@@ -149,7 +149,14 @@ pub struct JobHeader {
     pub status: BackupStatus,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub failure: String,
+    /// Number of the error's code; 0: it did not fail.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub code: u32,
     /// What a restore did.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub result: serde_json::Value,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyark_archive::{Anchor, AnchorKey};
-use keyark_crypto::keyring::{KekOwner, Keyring, Mkek};
+use keyark_crypto::keyring::{KekOwner, Keyring, Mkek, SEALS_FIRST};
 use keyark_crypto::root::{FileRoot, RootError, RootOfTrust};
 use keyark_crypto::seal::Kek;
 use keyark_crypto::sign::Signer;
@@ -13,7 +13,7 @@ use keyark_crypto::{Key256, Secret, SecretBytes, password, random};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, SystemId, Time};
 use keyark_store::{Batch, CommitError, Draft, Fault, Identity, OpenError, Options, Store, Write};
 
-use crate::app::core::{Core, KekHeader, NodeHeader, SettingHeader, decode, encode};
+use crate::app::core::{Core, KekHeader, NodeHeader, SettingHeader, decode};
 use crate::app::domains::DomainHeader;
 use crate::app::error::AppError;
 use crate::app::groups::groups_built_in;
@@ -24,8 +24,6 @@ use crate::settings::Settings;
 
 /// Hours that the first password is good for.
 pub const FIRST_PASSWORD_HOURS: i64 = 24;
-/// Seals reserved for the KEKs of a first start.
-const RESERVE_FIRST: u64 = 1 << 16;
 
 /// What lies where in the data folder.
 #[derive(Clone, Debug)]
@@ -215,15 +213,14 @@ fn first_records(
     now: Time,
 ) -> Result<Secret<String>, BootError> {
     let mkek = Mkek::generate(system);
-    let wrapped = mkek.wrapped(root)?;
+    let mut changes = vec![Core::kek_write(Core::new_id(now), 1, &mkek.header(root, now)?)?];
     let keyring = Keyring::new(mkek);
-    let mut changes = vec![kek_record("mkek", 1, &wrapped, now)?];
     for owner in [KekOwner::Local, KekOwner::Domain(DomainId::ROOT)] {
         let kek = Arc::new(Kek::generate(1));
-        let purpose = if owner == KekOwner::Local { "local-kek" } else { "kek" };
-        changes.push(kek_record(purpose, 1, &keyring.mkek.wrap_kek(owner, &kek), now)?);
+        let header = keyring.mkek.kek_header(owner, &kek, SEALS_FIRST, true, now);
+        changes.push(Core::kek_write(Core::new_id(now), 1, &header)?);
         keyring.add(owner, kek, 0, true);
-        keyring.reserved(owner, 1, RESERVE_FIRST);
+        keyring.reserved(owner, 1, SEALS_FIRST);
     }
     let authority = tls::authority_new(now, &system.to_string())?;
     let jwt = random::secret::<32>();
@@ -261,19 +258,6 @@ fn first_records(
     };
     store.commit(Batch { must: vec![], entries: vec![entry] }, now)?;
     Ok(password)
-}
-
-fn kek_record(purpose: &str, generation: u32, wrapped: &[u8], now: Time) -> Result<Write, AppError> {
-    let reserved = if purpose == "mkek" { 0 } else { RESERVE_FIRST };
-    let header = KekHeader {
-        purpose: purpose.into(),
-        generation,
-        wrapped: encode(wrapped),
-        reserved,
-        current: true,
-        created_at: now,
-    };
-    Core::kek_write(Core::new_id(now), 1, &header)
 }
 
 /// Opens every key that a store holds.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyark_api::ErrorCode;
 use keyark_crypto::keyring::KekOwner;
 use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Kind, Time};
@@ -36,6 +37,7 @@ pub fn tidy(core: &Core, folder: &Folder, now: Time) -> Result<()> {
         if stored.header.status == BackupStatus::InProgress {
             let mut header = stored.header.clone();
             (header.status, header.failure, header.finished) = (BackupStatus::Failed, interrupted.into(), Some(now));
+            header.code = ErrorCode::Unavailable.number();
             writes.push(core.put_header(&stored, &header)?);
         }
     }

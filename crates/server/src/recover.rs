@@ -6,7 +6,7 @@ use keyark_archive::keyfile::{self, BackupKeyFile, KeyFileError};
 use keyark_archive::{Anchor, AnchorKey, Scope};
 use keyark_backup::restore_system::{Built, Extra, SystemRestore, build};
 use keyark_backup::source;
-use keyark_backup::{Facts, Progress, RestoreOptions};
+use keyark_backup::{Facts, Links, Progress, RestoreOptions};
 use keyark_crypto::root::FileRoot;
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{SecretBytes, kdf};
@@ -75,6 +75,7 @@ pub fn recover(r: &Recovery<'_>, progress: &Progress) -> Result<Recovered, Recov
     }
     let archive = source::open(r.archive, &key.anchor, None)?;
     let opened = source::unlock(&archive, key.info.keyid, &key.key)?;
+    let links = Links::of(vec![&opened])?;
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| RecoverError::Io { path, source }
@@ -98,8 +99,16 @@ pub fn recover(r: &Recovery<'_>, progress: &Progress) -> Result<Recovered, Recov
     let building = folder.path().join("store.db.restoring");
     boot::remove_database(&building);
     let options = RestoreOptions::default();
-    let restore =
-        SystemRestore { opened: &opened, root: &root, facts: &Facts::default(), options: &options, extras, now: r.now };
+    let facts = Facts::default();
+    let restore = SystemRestore {
+        links: &links,
+        root: &root,
+        facts: &facts,
+        options: &options,
+        extras,
+        replaced: None,
+        now: r.now,
+    };
     let built = build(&restore, &building, progress).inspect_err(|_| boot::remove_database(&building))?;
     finish(r, &folder, &root, &building, &key.anchor, &signer, &built)?;
     let fingerprint = signer.public().fingerprint();
@@ -128,8 +137,9 @@ fn finish(
     let core = boot::open(store, root)?;
     let mut keys = old.keys.clone();
     keys.push(AnchorKey::pinned(built.identity.system, built.identity.incarnation, &signer.public(), 0));
-    let write = anchor_write(&core, Anchor::new(keys))?;
-    core.commit_as_system(r.now, DomainId::ROOT, "system_recover", vec![], vec![write])?;
+    let mut changes = core.reserve_first()?;
+    changes.push(anchor_write(&core, Anchor::new(keys))?);
+    core.commit_as_system_on(r.now, DomainId::ROOT, "system_recover", core.continues(), vec![], changes)?;
     drop(core);
     std::fs::rename(building, folder.store())
         .and_then(|()| std::fs::File::open(folder.path())?.sync_all())

@@ -6,7 +6,10 @@ use keyark_model::{Digest, DomainId, Id, Kind, Time};
 use rusqlite::{Connection, params};
 
 use crate::bulk_facts::{Facts, FactsThread};
+use crate::entries::AuditEntry;
+use crate::entry_row::insert_history;
 use crate::error::{Fault, OpenError};
+use crate::failpoint::failpoint;
 use crate::lock::LockFile;
 use crate::migrate::stamp;
 use crate::options::{DomainHead, Head, Identity};
@@ -29,6 +32,9 @@ pub struct BulkLoader {
     records: u64,
     _lock: LockFile,
 }
+
+/// Behind every record: no more of them may come.
+const END: (DomainId, Kind, Id) = (DomainId(uuid::Uuid::max()), Kind::Setting, Id(uuid::Uuid::max()));
 
 /// What was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +63,8 @@ pub enum LoadError {
     NameTaken { kind: Kind, name: String },
     #[error("the header of {kind} {id} is not one JSON object with a valid name, aliases and versions")]
     BadHeader { kind: Kind, id: Id },
+    #[error("entry {seq} is no history: the log starts at {base}")]
+    NoHistory { seq: u64, base: u64 },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -105,6 +113,11 @@ impl BulkLoader {
         })
     }
 
+    /// Where the new log starts.
+    pub fn base(&self) -> Head {
+        self.base
+    }
+
     /// Adds a record; they come in the order of (domain, kind, id). Its `seq` is not used: it will be the base's. What
     /// is wrong with headers and names is found by `finish`.
     pub fn add(&mut self, record: &RecordView<'_>) -> Result<(), LoadError> {
@@ -145,11 +158,8 @@ impl BulkLoader {
 
     /// Adds a tombstone; in any order, after the records.
     pub fn add_tombstone(&mut self, gone: &Tombstone) -> Result<(), LoadError> {
-        self.last = Some((DomainId(uuid::Uuid::max()), Kind::Setting, Id(uuid::Uuid::max())));
-        let at = match self.domains.iter().position(|(id, _)| *id == gone.domain) {
-            Some(at) => at,
-            None => self.open_domain(gone.domain),
-        };
+        self.last = Some(END);
+        let at = self.domain_at(gone.domain);
         let no = match self.domains[at].1.slot(gone.kind) {
             Some(slot) => slot.slot,
             None => self.new_slot(at, gone.kind)?,
@@ -171,14 +181,22 @@ impl BulkLoader {
         Ok(())
     }
 
+    /// Adds the audit fields of an entry that is history: at or before the base, in ascending order, after the records.
+    pub fn add_history(&mut self, entry: &AuditEntry) -> Result<(), LoadError> {
+        if entry.seq > self.base.seq {
+            return Err(LoadError::NoHistory { seq: entry.seq, base: self.base.seq });
+        }
+        self.last = Some(END);
+        let at = self.domain_at(entry.domain);
+        insert_history(&self.conn, entry, self.domains[at].1.no)?;
+        Ok(())
+    }
+
     /// Makes the indexes, writes the base and brings the file to disk. Then it may be opened or switched to.
     pub fn finish(mut self) -> Result<Loaded, LoadError> {
         for at in 0..self.heads.len() {
             let (id, head) = self.heads[at];
-            let at = match self.domains.iter().position(|(known, _)| *known == id) {
-                Some(at) => at,
-                None => self.open_domain(id),
-            };
+            let at = self.domain_at(id);
             self.domains[at].1.head = head;
         }
         let facts = self.facts.finish();
@@ -197,7 +215,9 @@ impl BulkLoader {
             let counts = state.slots.iter().filter(|s| s.records > 0).map(count).collect();
             loaded.domains.push(LoadedDomain { domain: id, digest: state.lanes.digest(), counts });
         }
+        failpoint("load-commit");
         self.conn.execute_batch("COMMIT")?;
+        failpoint("load-stamp");
         stamp(&self.conn)?;
         self.conn.close().map_err(|(_, e)| e)?;
         let synced = std::fs::File::open(&self.path).and_then(|f| f.sync_all());
@@ -209,6 +229,11 @@ impl BulkLoader {
     fn slot(&mut self) -> &mut SlotState {
         let slots = self.domains.last_mut().map(|(_, state)| &mut state.slots);
         slots.and_then(|s| s.last_mut()).expect("a slot is opened before its first record")
+    }
+
+    fn domain_at(&mut self, id: DomainId) -> usize {
+        let known = self.domains.iter().position(|(known, _)| *known == id);
+        known.unwrap_or_else(|| self.open_domain(id))
     }
 
     fn open_domain(&mut self, id: DomainId) -> usize {

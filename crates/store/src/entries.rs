@@ -79,6 +79,34 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The position before the first entry that is not older than `time`: what came since is behind it.
+    pub fn audit_start(&self, time: Time) -> Result<u64, Fault> {
+        let conn = self.reader()?;
+        let (first, last): (Option<u64>, Option<u64>) =
+            conn.query_row("SELECT min(seq), max(seq) FROM entry", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        let (Some(mut low), Some(mut high)) = (first, last.map(|last| last + 1)) else { return Ok(0) };
+        // Times ascend with positions, of which some may be missing before the base.
+        let mut at = conn.prepare_cached("SELECT seq, time FROM entry WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let found: Option<(u64, i64)> = at.query_row([middle], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+            match found {
+                Some((seq, then)) if then < time.0 => low = seq + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low - 1)
+    }
+
+    /// How many entries of a domain `audit` shows in all.
+    pub fn audit_count(&self, domain: DomainId) -> Result<u64, Fault> {
+        let conn = self.reader()?;
+        let Some(no) = conn.pool().domain(&conn, domain)? else { return Ok(0) };
+        Ok(conn.prepare_cached("SELECT count(*) FROM entry WHERE domain = ?1")?.query_row([no], |r| r.get(0))?)
+    }
+}
+
 fn audit_of(domain: DomainId, row: EntryRow) -> AuditEntry {
     AuditEntry {
         seq: row.seq,

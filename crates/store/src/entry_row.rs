@@ -7,6 +7,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, Row, params};
 use uuid::Uuid;
 
+use crate::entries::AuditEntry;
 use crate::error::Fault;
 
 /// A change without its content, as the entry's row keeps it.
@@ -41,6 +42,9 @@ pub(crate) struct EntryRow {
 pub(crate) const SELECT_ENTRY: &str = "SELECT seq, time, domain, domain_seq, domain_prev, actor, request_id, action, \
      target, outcome, domain_hash, hash, changes FROM entry";
 
+const INSERT_ENTRY: &str = "INSERT INTO entry (seq, time, domain, domain_seq, domain_prev, actor, request_id, action, \
+     target, outcome, domain_hash, hash, changes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+
 /// Writes an entry's row.
 pub(crate) fn insert_entry(
     conn: &Connection,
@@ -51,11 +55,7 @@ pub(crate) fn insert_entry(
 ) -> Result<(), Fault> {
     let mut changes = Vec::with_capacity(entry.changes.len() * 80 + 4);
     encode_changes(&mut Encoder::new(&mut changes), &entry.changes).expect("writing to a vector cannot fail");
-    conn.prepare_cached(
-        "INSERT INTO entry (seq, time, domain, domain_seq, domain_prev, actor, request_id, action, target, outcome,
-         domain_hash, hash, changes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-    )?
-    .execute(params![
+    conn.prepare_cached(INSERT_ENTRY)?.execute(params![
         entry.seq,
         entry.time.0,
         domain,
@@ -68,6 +68,37 @@ pub(crate) fn insert_entry(
         matches!(entry.outcome, Outcome::Failure),
         hashes.domain.0,
         hashes.global.0,
+        changes,
+    ])?;
+    Ok(())
+}
+
+/// Writes the audit fields of an entry of an earlier incarnation. It stands before the base, so nothing replays it.
+pub(crate) fn insert_history(conn: &Connection, entry: &AuditEntry, domain: i64) -> Result<(), Fault> {
+    let mut changes = Vec::with_capacity(entry.changes.len() * 80 + 4);
+    let nothing = |(kind, id, revision, delete): &(Kind, Id, u64, bool)| Change {
+        kind: *kind,
+        id: *id,
+        revision: *revision,
+        salt: [0; 16],
+        digest: Digest::ZERO,
+        content: if *delete { ChangeContent::Delete } else { ChangeContent::Withheld },
+    };
+    let all: Vec<Change> = entry.changes.iter().map(nothing).collect();
+    encode_changes(&mut Encoder::new(&mut changes), &all).expect("writing to a vector cannot fail");
+    conn.prepare_cached(INSERT_ENTRY)?.execute(params![
+        entry.seq,
+        entry.time.0,
+        domain,
+        entry.domain_seq,
+        0,
+        short(&entry.actor),
+        short(&entry.request_id),
+        entry.action,
+        short(&entry.target),
+        matches!(entry.outcome, Outcome::Failure),
+        Digest::ZERO.0,
+        entry.hash.0,
         changes,
     ])?;
     Ok(())

@@ -7,6 +7,7 @@ use rusqlite::{Row, params};
 
 use crate::error::Fault;
 use crate::options::{DomainHead, Head};
+use crate::pool::Reader;
 use crate::state::{load_base, load_domain, load_domains};
 use crate::store::Store;
 
@@ -196,41 +197,51 @@ impl Store {
 
     /// What stands of a deleted record, if it is deleted.
     pub fn tombstone(&self, kind: Kind, id: Id) -> Result<Option<Tombstone>, Fault> {
-        let found = self.tombstones_where("kind = ?1 AND id = ?2", params![kind as u8, id.as_bytes()])?;
+        let found = tombstones_where(&self.reader()?, "kind = ?1 AND id = ?2", params![kind as u8, id.as_bytes()])?;
         Ok(found.into_iter().next())
     }
 
     /// Records deleted after entry `after_seq` and not made again, in the order of their deletion.
     pub fn tombstones(&self, domain: Option<DomainId>, after_seq: u64, limit: u64) -> Result<Vec<Tombstone>, Fault> {
-        let limit = limit.min(i64::MAX as u64);
-        match domain {
-            None => self.tombstones_where("seq > ?1 ORDER BY seq, idx LIMIT ?2", params![after_seq, limit]),
-            Some(domain) => self.tombstones_where(
-                "seq > ?1 AND slot IN (SELECT slot.no FROM slot JOIN domain ON domain.no = slot.domain
-                 WHERE domain.id = ?3) ORDER BY seq, idx LIMIT ?2",
-                params![after_seq, limit, domain.as_bytes()],
-            ),
-        }
+        tombstones_after(&self.reader()?, domain, after_seq, limit)
     }
+}
 
-    fn tombstones_where(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Tombstone>, Fault> {
-        let conn = self.reader()?;
-        let sql = format!("SELECT id, slot, revision, seq, time, name FROM tombstone WHERE {condition}");
-        let mut statement = conn.prepare_cached(&sql)?;
-        let mut rows = statement.query(values)?;
-        let mut out = Vec::new();
-        while let Some(row) = rows.next()? {
-            let (domain, kind) = conn.pool().owner(&conn, row.get(1)?)?;
-            out.push(Tombstone {
-                kind,
-                domain,
-                id: Id::from_bytes(row.get(0)?),
-                revision: row.get(2)?,
-                seq: row.get(3)?,
-                time: Time(row.get(4)?),
-                name: row.get(5)?,
-            });
-        }
-        Ok(out)
+/// What a connection sees of them.
+pub(crate) fn tombstones_after(
+    conn: &Reader,
+    domain: Option<DomainId>,
+    after_seq: u64,
+    limit: u64,
+) -> Result<Vec<Tombstone>, Fault> {
+    let limit = limit.min(i64::MAX as u64);
+    match domain {
+        None => tombstones_where(conn, "seq > ?1 ORDER BY seq, idx LIMIT ?2", params![after_seq, limit]),
+        Some(domain) => tombstones_where(
+            conn,
+            "seq > ?1 AND slot IN (SELECT slot.no FROM slot JOIN domain ON domain.no = slot.domain
+             WHERE domain.id = ?3) ORDER BY seq, idx LIMIT ?2",
+            params![after_seq, limit, domain.as_bytes()],
+        ),
     }
+}
+
+fn tombstones_where(conn: &Reader, condition: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Tombstone>, Fault> {
+    let sql = format!("SELECT id, slot, revision, seq, time, name FROM tombstone WHERE {condition}");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query(values)?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (domain, kind) = conn.pool().owner(conn, row.get(1)?)?;
+        out.push(Tombstone {
+            kind,
+            domain,
+            id: Id::from_bytes(row.get(0)?),
+            revision: row.get(2)?,
+            seq: row.get(3)?,
+            time: Time(row.get(4)?),
+            name: row.get(5)?,
+        });
+    }
+    Ok(out)
 }

@@ -94,7 +94,7 @@ pub(crate) fn open_writer(path: &Path, options: &Options) -> rusqlite::Result<Co
     // The lock file keeps other processes out, and the gate keeps our checkpoints out: a wait here is short.
     conn.busy_timeout(std::time::Duration::from_secs(30))?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "synchronous", crate::failpoint::synchronous())?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "foreign_keys", false)?;

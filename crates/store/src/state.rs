@@ -87,10 +87,12 @@ pub(crate) fn load_base(conn: &Connection) -> Result<Head, Fault> {
     Ok(conn.prepare_cached("SELECT seq, hash, time FROM base")?.query_row([], head_of_row)?)
 }
 
-/// Where the log ends.
+/// Where the log ends. What stands before the base is history.
 pub(crate) fn load_head(conn: &Connection) -> Result<Head, Fault> {
     let last = conn
-        .prepare_cached("SELECT seq, hash, time FROM entry ORDER BY seq DESC LIMIT 1")?
+        .prepare_cached(
+            "SELECT seq, hash, time FROM entry WHERE seq > (SELECT seq FROM base) ORDER BY seq DESC LIMIT 1",
+        )?
         .query_row([], head_of_row)
         .optional()?;
     match last {

@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::error::OpenError;
+use crate::failpoint::failpoint;
 use crate::lock::{LockFile, beside};
 use crate::store::publish_file;
 
@@ -31,9 +32,12 @@ pub fn switch(new: &Path, path: &Path, kept: &Path) -> Result<(), OpenError> {
                 Err(_) => {}
             }
         }
+        failpoint("switch-checkpointed");
         std::fs::hard_link(path, kept).map_err(io)?;
     }
+    failpoint("switch-kept");
     publish_file(new, path).map_err(io)?;
+    failpoint("switch-published");
     // Nothing is under this name any more for the lock to keep.
     let left = beside(new, "-lock");
     if left.exists() { std::fs::remove_file(left).map_err(io) } else { Ok(()) }

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use crate::batch::{Batch, Committed};
 use crate::checkpoint::WAL_LONG;
 use crate::error::{CommitError, Fault};
+use crate::failpoint::failpoint;
 use crate::log::{AppendError, Log, LogError, Projection};
 use crate::options::Head;
 use crate::salts::Salts;
@@ -97,6 +98,7 @@ impl Writer {
             }
         }
         let results = self.commit_group(&group);
+        failpoint("commit-done");
         self.shared.publish(self.state.head);
         self.shared.queued.fetch_sub(group.len(), Ordering::Relaxed);
         for (waiting, result) in group.into_iter().zip(results) {
@@ -161,6 +163,7 @@ impl Writer {
             }
         };
         let at = self.state.head;
+        failpoint("commit-staged");
         match self.log.append(&at, &page, &mut Transaction(&self.conn)) {
             Ok(()) => {
                 self.committed(touched, purged);

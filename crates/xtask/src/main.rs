@@ -3,6 +3,7 @@
 mod bench;
 mod break_glass;
 mod deny;
+mod nightly;
 mod openapi;
 mod process;
 mod readme;
@@ -22,6 +23,7 @@ const USAGE: &str = "cargo xtask <task>
   readme                          run the marked commands of README.md with the release binary
   bench [KEYS] [--limit SECONDS] [--write]
                                   every benchmark; --write makes docs/benchmarks.md
+  nightly [SECONDS]               many random cases, every fuzz target, benchmarks at 100 000 keys: hours, not for the gate
   openapi [--bless]               compare docs/openapi.json with the code, or write it anew
 ";
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "break-glass" => break_glass::break_glass(),
         "readme" => readme::readme(),
         "bench" => bench::bench(&rest),
+        "nightly" => nightly::nightly(&rest),
         "openapi" => openapi::openapi(&rest),
         _ => Err(format!("{task:?} is no task.\n\n{USAGE}")),
     };

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use keyark_api::domains::Quotas;
 use keyark_archive::anchor::Anchor;
-use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_PER_GENERATION};
+use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_FIRST, SEALS_PER_GENERATION};
 use keyark_crypto::seal::{Kek, generation_of};
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{Secret, random};
 pub use keyark_model::system::{KekHeader, NodeHeader, SettingHeader};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, Record, RecordFacts, SystemId, Time};
-use keyark_store::{Batch, Committed, Draft, Must, Page, Store, Write};
+use keyark_store::{Batch, Committed, Draft, Must, Page, Store, Write, failpoint};
 
 use super::error::{AppError, Result};
 use super::keys::material::KeyCache;
@@ -40,10 +40,13 @@ pub struct Core {
 
 /// The smallest and the largest number of seals reserved at once: a crash loses at most one reservation, and a
 /// generation outlives any number of restarts.
-const RESERVE_FIRST: u64 = 1 << 16;
+const RESERVE_FIRST: u64 = SEALS_FIRST;
 const RESERVE_MOST: u64 = 1 << 24;
 /// Bodies sealed anew in one commit.
 const RESEAL_BATCH: u64 = 500;
+
+/// Seconds that the clock may be behind the log.
+pub const CLOCK_DOUBTFUL: i64 = 5;
 
 /// Keys kept open in memory at most; each takes about 1 KiB.
 const KEYS_OPEN: usize = 50_000;
@@ -70,6 +73,22 @@ impl Core {
     /// A fresh id for a record made at `now`.
     pub fn new_id(now: Time) -> Id {
         Id(random::uuid_v7(now))
+    }
+
+    /// How far this machine's clock is behind the newest entry of the log; seconds.
+    pub fn clock_behind(&self, now: Time) -> i64 {
+        ((self.store.head().time.0 - now.0) / 1_000_000).max(0)
+    }
+
+    /// Times in the log never go back: entries made under a clock that went back carry times that nobody's clock showed.
+    pub fn clock_warning(&self, now: Time) -> Option<String> {
+        let behind = self.clock_behind(now);
+        (behind > CLOCK_DOUBTFUL).then(|| {
+            format!(
+                "clock_doubtful: this machine's clock is {behind} s behind the newest entry of the log; set it right, \
+                 until then times of new entries only keep their order"
+            )
+        })
     }
 
     /// Drops what is remembered of changed records: open keys, and who callers are.
@@ -133,19 +152,13 @@ impl Core {
         let owner = KekOwner::Domain(domain);
         let last = self.keyring.generations(owner).last().map_or(0, |k| k.generation);
         let kek = Arc::new(Kek::generate(last + 1));
-        let header = KekHeader {
-            purpose: "kek".into(),
-            generation: kek.generation,
-            wrapped: encode(&self.keyring.mkek.wrap_kek(owner, &kek)),
-            reserved: RESERVE_FIRST,
-            current: true,
-            created_at: now,
-        };
+        let header = self.keyring.mkek.kek_header(owner, &kek, RESERVE_FIRST, true, now);
         Ok((Core::kek_write(Core::new_id(now), 1, &header)?, kek, RESERVE_FIRST))
     }
 
     /// Starts to seal with a KEK whose record was committed.
     pub fn kek_adopt(&self, domain: DomainId, kek: Arc<Kek>, reserved: u64) {
+        failpoint("kek-committed");
         let (owner, generation) = (KekOwner::Domain(domain), kek.generation);
         self.keyring.add(owner, kek, 0, true);
         self.keyring.reserved(owner, generation, reserved);
@@ -158,7 +171,7 @@ impl Core {
             KekOwner::Local => DomainId::ROOT,
             KekOwner::Domain(d) => d,
         };
-        let purpose = if owner == KekOwner::Local { "local-kek" } else { "kek" };
+        let purpose = owner.word();
         let all = self.load_all::<KekHeader>(domain)?;
         let Some(found) = all.into_iter().find(|k| k.header.purpose == purpose && k.header.generation == generation)
         else {
@@ -168,13 +181,37 @@ impl Core {
         let mut header = found.header.clone();
         let step = header.reserved.clamp(RESERVE_FIRST, RESERVE_MOST);
         if header.reserved + step > SEALS_PER_GENERATION {
-            return self.kek_rotate(owner, domain, purpose, now);
+            return self.kek_rotate(owner, domain, now);
         }
         header.reserved += step;
         let write = Core::kek_write(found.id(), found.revision() + 1, &header)?;
         self.commit_as_system(now, domain, "kek_reserve", vec![], vec![write])?;
         self.keyring.reserved(owner, generation, header.reserved);
         Ok(())
+    }
+
+    /// Reservations for what the first entry of an incarnation seals in root, to be committed with it.
+    pub fn reserve_first(&self) -> Result<Vec<Write>> {
+        let mut writes = Vec::new();
+        for stored in self.load_all::<KekHeader>(DomainId::ROOT)? {
+            let owner = [KekOwner::Local, KekOwner::Domain(DomainId::ROOT)];
+            let Some(owner) = owner.into_iter().find(|o| stored.header.current && o.word() == stored.header.purpose)
+            else {
+                continue;
+            };
+            let header = KekHeader { reserved: stored.header.reserved + RESERVE_FIRST, ..stored.header.clone() };
+            writes.push(Core::kek_write(stored.id(), stored.revision() + 1, &header)?);
+            self.keyring.reserved(owner, header.generation, header.reserved);
+        }
+        Ok(writes)
+    }
+
+    /// What the first entry of a restored incarnation names: the one before, its position and hash.
+    pub fn continues(&self) -> String {
+        self.store
+            .identity()
+            .parent
+            .map_or_else(String::new, |p| format!("{} at {}, hash {}", p.position.incarnation, p.position.seq, p.hash))
     }
 
     /// Seals anew, under the current generation, every body of a domain that stands under an older one; how many. Readers
@@ -188,6 +225,7 @@ impl Core {
                 let records = self.store.page(domain, *kind, &page)?;
                 let Some(last) = records.last().map(|r| r.id) else { break };
                 let writes = self.resealed(owner, &records)?;
+                failpoint("reseal-batch");
                 let count = writes.len() as u64;
                 let outcome = match writes.is_empty() {
                     true => Ok(()),
@@ -220,17 +258,10 @@ impl Core {
         Ok(writes)
     }
 
-    fn kek_rotate(&self, owner: KekOwner, domain: DomainId, purpose: &str, now: Time) -> Result<()> {
+    fn kek_rotate(&self, owner: KekOwner, domain: DomainId, now: Time) -> Result<()> {
         let last = self.keyring.generations(owner).last().map_or(0, |k| k.generation);
         let kek = Arc::new(Kek::generate(last + 1));
-        let header = KekHeader {
-            purpose: purpose.into(),
-            generation: kek.generation,
-            wrapped: encode(&self.keyring.mkek.wrap_kek(owner, &kek)),
-            reserved: RESERVE_FIRST,
-            current: true,
-            created_at: now,
-        };
+        let header = self.keyring.mkek.kek_header(owner, &kek, RESERVE_FIRST, true, now);
         let write = Core::kek_write(Core::new_id(now), 1, &header)?;
         self.commit_as_system(now, domain, "kek_rotate", vec![], vec![write])?;
         let generation = kek.generation;

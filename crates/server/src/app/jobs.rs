@@ -67,6 +67,12 @@ impl Running {
         self.jobs.lock().expect("no panic while held").len() as u64
     }
 
+    /// How far the operation on the whole system is, while one runs.
+    pub fn of_system(&self) -> Option<Arc<Progress>> {
+        let jobs = self.jobs.lock().expect("no panic while held");
+        jobs.values().find(|o| o.scope.is_none()).map(|o| o.progress.clone())
+    }
+
     /// How far a running job is.
     pub fn progress(&self, id: Id) -> Option<Arc<Progress>> {
         self.jobs.lock().expect("no panic while held").get(&id).map(|o| o.progress.clone())
@@ -101,6 +107,7 @@ fn shown(app: &App, stored: &Stored<JobHeader>) -> Job {
         progress: running.as_deref().map(progress_shown),
         result: h.result.clone(),
         error: h.failure.clone(),
+        error_code: (h.code > 0).then_some(h.code),
         cancellable: running.is_some(),
     }
 }
@@ -131,7 +138,7 @@ impl Core {
                     ErrorCode::Cancelled => BackupStatus::Canceled,
                     _ => BackupStatus::Failed,
                 };
-                header.failure = e.message;
+                (header.code, header.failure) = (e.code.number(), e.message);
             }
         }
         more.insert(0, self.put_header(&stored, &header)?);

@@ -123,7 +123,10 @@ impl App {
     /// The running system; while a system restore replaces it, nobody gets it.
     pub fn core(&self) -> Result<Arc<Core>> {
         self.core.read().expect("no panic while held").clone().ok_or_else(|| {
-            let mut e = AppError::new(ErrorCode::Unavailable, "a system restore is running; try again when it is done");
+            let shown = self.running.of_system().map(|p| jobs::progress_shown(&p));
+            let far = shown.map(|p| format!(" ({} of {} records, {} %)", p.done, p.total, p.percent));
+            let what = format!("a system restore is running{}; try again when it is done", far.unwrap_or_default());
+            let mut e = AppError::new(ErrorCode::Unavailable, what);
             e.retry_after = Some(2);
             e
         })

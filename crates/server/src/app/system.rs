@@ -13,12 +13,15 @@ use super::{App, Handle, Reply};
 /// The node record that says whether a restored system may go out.
 pub const OUTBOUND: &str = "outbound";
 
+/// How the file of a store begins that a system restore replaced; it is kept until the new one is activated.
+pub const KEPT: &str = "store.db.before-";
+
 impl Ctx {
     fn info(&self) -> Result<Info> {
         let outbound = self.core.load_named::<NodeHeader>(DomainId::ROOT, OUTBOUND).ok();
         let suspended = outbound.is_some_and(|o| o.header.public == "suspended");
         let domain = self.domain()?;
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = self.core.clock_warning(self.now).into_iter().collect();
         if domain == DomainId::ROOT {
             warnings.extend(self.core.escrow_warning(None, self.now)?);
         }
@@ -64,6 +67,13 @@ impl Handle<SystemActivate> for App {
         if let Ok(stored) = ctx.core.load_named::<NodeHeader>(DomainId::ROOT, OUTBOUND) {
             let header = NodeHeader { public: "active".into(), ..stored.header.clone() };
             ctx.commit_header(&stored, &header).await?;
+        }
+        // Confirmed: what was replaced is not needed any more, and it holds what was destroyed since.
+        for entry in std::fs::read_dir(self.folder.path())? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(KEPT)) {
+                std::fs::remove_file(path)?;
+            }
         }
         Ok(Reply::json(ctx.info()?))
     }
@@ -112,7 +122,7 @@ impl Handle<AuditList> for App {
                 }
             }
         }
-        let total = ctx.core.store.domain_head(domain)?.domain_seq;
+        let total = ctx.core.store.audit_count(domain)?;
         Ok(Reply::json(Page { skip: 0, limit, total, resources }))
     }
 }

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use super::answer::answer_error;
 use super::{Peer, request_id_of, request_of};
+use crate::app::core::CLOCK_DOUBTFUL;
 use crate::app::counters::{Counters, Label};
 use crate::app::{App, AppError, Core};
 
@@ -42,6 +43,8 @@ pub struct SystemFacts {
     /// Seconds since the newest backup taken here was completed.
     pub backup_age: Option<f64>,
     pub not_escrowed: bool,
+    /// Seconds that the clock is behind the newest entry.
+    pub clock_behind: u64,
     pub keys_open: u64,
 }
 
@@ -80,6 +83,11 @@ fn register_system(all: &mut Registry, system: &SystemFacts) {
     }
     let help = "1 until the default system backup key was proven to be kept elsewhere";
     all.register("backup_key_not_escrowed", help, ConstGauge::new(i64::from(system.not_escrowed)));
+    let help = "How far the clock is behind the newest entry of the change log";
+    all.register("clock_behind_seconds", help, gauge(system.clock_behind));
+    let doubtful = i64::try_from(system.clock_behind).is_ok_and(|s| s > CLOCK_DOUBTFUL);
+    let help = "1 while the clock is too far behind the change log to be believed";
+    all.register("clock_doubtful", help, ConstGauge::new(i64::from(doubtful)));
     all.register("keys_open", "Keys in the cache of open keys", gauge(system.keys_open));
 }
 
@@ -151,6 +159,7 @@ fn system_facts(app: &App, core: &Core) -> Result<SystemFacts, AppError> {
         backups: outcomes.map(|(word, status)| (word, with(status))).to_vec(),
         backup_age: newest.map(|t| (now.0 - t.0).max(0) as f64 / 1e6),
         not_escrowed: core.escrow_warning(None, now)?.is_some(),
+        clock_behind: core.clock_behind(now).unsigned_abs(),
         keys_open: core.keys.held(),
     })
 }
@@ -218,6 +227,7 @@ mod tests {
             backups: vec![("completed", 2), ("failed", 0)],
             backup_age: Some(12.5),
             not_escrowed: true,
+            clock_behind: 7,
             keys_open: 1,
         };
         render(&counters, &Snapshot { system: Some(system), disk_free: Some(1 << 30), ..Snapshot::default() })

@@ -9,11 +9,11 @@ use keyark_store::Store;
 
 use crate::fixture::{A, T0, batch, id, identity, options, put};
 
-const FOLDER: &str = "KEYARK_TEST_CRASH_FOLDER";
+pub const FOLDER: &str = "KEYARK_TEST_CRASH_FOLDER";
 const NAME: &str = "crash::a_killed_process_loses_no_acknowledged_batch";
 
 /// The child: commits for ever, 16 in flight, and tells each acknowledged number.
-fn commit_until_killed(path: &Path) {
+pub fn commit_until_killed(path: &Path) {
     let store = Store::open(path, options()).unwrap();
     let from = u128::from(store.count(A, Kind::Key).unwrap().records);
     let (tell, told) = std::sync::mpsc::channel();

@@ -11,4 +11,5 @@ mod full;
 mod log_of_the_store;
 mod model;
 mod opening;
+mod power;
 mod snapshots;

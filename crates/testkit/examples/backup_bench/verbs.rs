@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use keyark_archive::{Archive, Counting, FactorKind, OpeningKey, RecordRef};
 use keyark_backup::restore_system::{Extra, SystemRestore, build};
 use keyark_backup::take::name_of;
-use keyark_backup::{Facts, Progress, RestoreOptions, TakeRequest, source, take};
+use keyark_backup::{Facts, Links, Progress, RestoreOptions, TakeRequest, source, take};
 use keyark_crypto::algorithm::{KeyBody, symmetric};
 use keyark_crypto::hash::Sha256;
 use keyark_crypto::seal::{Kek, generation_of};
@@ -45,6 +45,7 @@ impl Base {
             filters: BTreeMap::new(),
             select: None,
             since: None,
+            audit_from: NOW,
             now: NOW,
         };
         let (taken, spent) = timed(|| Ok(take(&request, path, &Progress::default())?))?;
@@ -59,11 +60,19 @@ impl Base {
         let (core, spent) = timed(|| {
             let archive = source::open(archive, &self.anchor, None)?;
             let opened = source::unlock(&archive, self.backup_key, &self.backup_key_material)?;
+            let links = Links::of(vec![&opened])?;
             let mut extras = made_new(NOW)?;
             extras.push(signing()?);
-            let (facts, options) = (Facts::default(), RestoreOptions::default());
-            let restore =
-                SystemRestore { opened: &opened, root: &self.root, facts: &facts, options: &options, extras, now: NOW };
+            let (facts, options, root) = (Facts::default(), RestoreOptions::default(), &self.root);
+            let restore = SystemRestore {
+                links: &links,
+                root,
+                facts: &facts,
+                options: &options,
+                extras,
+                replaced: None,
+                now: NOW,
+            };
             build(&restore, into, &Progress::default())?;
             let core = boot::open(Store::open(into, Options::default())?, &self.root)?;
             let stored = core.load::<KeyHeader>(domain(), self.wanted)?;

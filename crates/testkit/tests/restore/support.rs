@@ -1,16 +1,13 @@
 //! Steps that the tests of backup and restore share. Every archive that `take` makes is searched for what no archive may hold.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use keyark_archive::Archive;
-use keyark_backup::{Progress, source};
-use keyark_model::system::{BackupKeyHeader, KekHeader};
+use keyark_backup::Progress;
 use keyark_model::{DomainId, Id, Kind};
 use keyark_server::Settings;
 use keyark_server::recover::{RecoverError, Recovered, Recovery, recover};
+pub use keyark_testkit::canaries::{holds, no_canary};
 use keyark_testkit::client::text;
 use keyark_testkit::{Answer, Client, TestServer};
 use serde_json::{Value, json};
@@ -175,6 +172,16 @@ pub fn headers(server: &TestServer, domain: DomainId, kinds: &[Kind]) -> Vec<(Ki
     all
 }
 
+/// All shipped headers of all domains, but for the anchor, which names the incarnation.
+pub fn everything(server: &TestServer) -> Vec<(Kind, Id, Vec<u8>)> {
+    let shipped: Vec<Kind> =
+        Kind::ALL.iter().copied().filter(|k| k.shipping() != keyark_model::Shipping::Never).collect();
+    let domains = server.app().core().expect("no restore is running").store.domains().expect("readable");
+    let mut all: Vec<_> = domains.into_iter().flat_map(|d| headers(server, d, &shipped)).collect();
+    all.retain(|(kind, _, header)| *kind != Kind::Setting || !String::from_utf8_lossy(header).contains("\"anchor\""));
+    all
+}
+
 /// Settings of a folder for recovery.
 pub fn settings(data: &Path) -> Settings {
     Settings { data: data.into(), disk_reserve: 0, ..Settings::default() }
@@ -191,80 +198,4 @@ pub fn recovery(data: &Path, archive: &Path, key: &(String, String)) -> Result<R
         now: keyark_testkit::server::START.plus_seconds(86_400),
     };
     recover(&request, &Progress::default())
-}
-
-/// What no archive may hold: secrets of the kinds that are never shipped, with a name for the message.
-fn canaries(server: &TestServer) -> Vec<(String, Vec<u8>)> {
-    let core = server.app().core().expect("no restore is running");
-    let mut found = Vec::new();
-    for key in core.load_all::<BackupKeyHeader>(DomainId::ROOT).expect("readable") {
-        let bytes = core.backup_key_material(&key).expect("it opens");
-        found.push((format!("backup key {}", key.id()), bytes.expose().to_vec()));
-    }
-    for node in core.load_all::<keyark_model::system::NodeHeader>(DomainId::ROOT).expect("readable") {
-        let bytes = core.open_body(&node).expect("it opens");
-        if !bytes.expose().is_empty() {
-            found.push((format!("node secret {}", node.header.name), bytes.expose().to_vec()));
-        }
-    }
-    for domain in core.store.domains().expect("readable") {
-        for kek in core.load_all::<KekHeader>(domain).expect("readable") {
-            let wrapped = base64::engine::general_purpose::STANDARD.decode(&kek.header.wrapped).expect("base64");
-            found.push((format!("wrapped {}", kek.header.purpose), wrapped));
-            found.push((format!("wrapped {} as text", kek.header.purpose), kek.header.wrapped.clone().into_bytes()));
-        }
-        let mut more = Vec::new();
-        for kind in [Kind::Session, Kind::Job] {
-            let scanned = core.store.scan(domain, kind, |r| {
-                more.push((format!("header of {kind}"), r.header.to_vec()));
-                std::ops::ControlFlow::Continue(())
-            });
-            scanned.expect("readable");
-        }
-        found.append(&mut more);
-    }
-    found.push(("token of the administrator".into(), server.admin.token().into_bytes()));
-    found.retain(|(_, bytes)| bytes.len() >= 16);
-    found
-}
-
-/// Everything of an archive in clear: each header, sealed body and opened body.
-pub fn in_clear(path: &Path, id: Id, key: &keyark_crypto::Key256) -> Vec<u8> {
-    let archive = Archive::open(File::open(path).expect("an archive")).expect("a whole archive");
-    let opened = source::unlock(&archive, id, key).expect("it opens");
-    let mut all = std::fs::read(path).expect("readable");
-    let read = opened.unlocked.each_record::<source::SourceError>(|r| {
-        all.extend_from_slice(r.header);
-        all.extend_from_slice(r.body);
-        all.extend_from_slice(opened.body(&r)?.expose());
-        Ok(())
-    });
-    read.expect("every record opens");
-    for gone in opened.unlocked.tombstones().expect("tombstones") {
-        all.extend_from_slice(gone.expect("a tombstone").name.unwrap_or_default().as_bytes());
-    }
-    all
-}
-
-/// Opens every block of an archive and searches it for what no archive may hold.
-#[track_caller]
-pub fn no_canary(server: &TestServer, backup: &str) {
-    let core = server.app().core().expect("no restore is running");
-    let id: Id = backup.parse().expect("an id");
-    let stored = core.load::<keyark_model::system::BackupHeader>(DomainId::ROOT, id).expect("in the catalogue");
-    let key = core.load::<BackupKeyHeader>(DomainId::ROOT, stored.header.backup_key).expect("its key");
-    let material = core.backup_key_material(&key).expect("it opens");
-    let all = in_clear(&archive_path(server, backup), key.id(), &material);
-    let found = canaries(server);
-    assert!(found.len() >= 6, "too few canaries to believe the search");
-    for (what, canary) in found {
-        assert!(!holds(&all, &canary), "the archive {backup} holds the {what}");
-    }
-}
-
-/// Whether some bytes hold others.
-pub fn holds(haystack: &[u8], needle: &[u8]) -> bool {
-    let Some(first) = needle.first() else { return true };
-    let candidates = haystack.iter().enumerate().filter(|(_, b)| *b == first);
-    candidates.map(|(at, _)| &haystack[at..]).any(|rest| rest.starts_with(needle))
 }

@@ -3,28 +3,16 @@
 use std::time::{Duration, Instant};
 
 use keyark_api::ErrorCode;
+use keyark_model::DomainId;
 use keyark_model::system::{BackupHeader, BackupKeyHeader};
-use keyark_model::{DomainId, Id, Kind, Shipping};
 use keyark_testkit::TestServer;
 use keyark_testkit::client::text;
 use serde_json::json;
 
 use crate::support::{
-    archive_path, backup_key, exported, headers, job_ended, key_delete, key_names, plan, recovery, restore,
+    archive_path, backup_key, everything, exported, job_ended, key_delete, key_names, plan, recovery, restore,
     restore_any, secret, secret_value, take_domain, take_system,
 };
-
-fn shipped() -> Vec<Kind> {
-    Kind::ALL.iter().copied().filter(|k| k.shipping() != Shipping::Never).collect()
-}
-
-/// All shipped headers of all domains, but for the anchor, which names the new incarnation.
-fn everything(server: &TestServer) -> Vec<(Kind, Id, Vec<u8>)> {
-    let domains = server.app().core().unwrap().store.domains().unwrap();
-    let mut all: Vec<_> = domains.into_iter().flat_map(|d| headers(server, d, &shipped())).collect();
-    all.retain(|(kind, _, header)| *kind != Kind::Setting || !String::from_utf8_lossy(header).contains("\"anchor\""));
-    all
-}
 
 const ALL: &str = r#"{"confirm":"system"}"#;
 
@@ -163,6 +151,7 @@ fn while_it_runs_callers_get_503_with_retry_after() {
         assert!(Instant::now() < until, "the restore never began");
     };
     refused.fails(ErrorCode::Unavailable, "restore");
+    assert!(refused.text("message").contains(" records, ") && refused.text("message").contains('%'), "{refused}");
     assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|s| s > 0), "{:?}", refused.headers);
     assert_eq!(server.nobody().get("/healthz").status, 200);
     assert_eq!(server.nobody().get("/readyz").status, 503);

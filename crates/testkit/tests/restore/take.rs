@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 /// A domain with one record of every kind that travels, and a backup key.
-fn furnished(server: &TestServer) -> TestDomain {
+pub fn furnished(server: &TestServer) -> TestDomain {
     let d = server.domain("d");
     backup_key(&d.admin, "domain");
     for (name, more) in
@@ -54,7 +54,7 @@ fn contents(by: &Client, backup: &str) -> BTreeMap<(String, String), u64> {
     named.map(|r| ((text(r, "kind"), text(r, "name")), r["revision"].as_u64().unwrap())).collect()
 }
 
-fn names(by: &Client, backup: &str, kind: &str) -> Vec<String> {
+pub fn names(by: &Client, backup: &str, kind: &str) -> Vec<String> {
     contents(by, backup).into_keys().filter(|(k, _)| k == kind).map(|(_, name)| name).collect()
 }
 
@@ -274,7 +274,7 @@ fn since_holds_what_changed_and_what_went_away() {
 }
 
 /// Thousands of keys at once, so that an operation takes a while.
-fn many_keys(server: &TestServer, domain: &TestDomain) {
+pub fn many_keys(server: &TestServer, domain: &TestDomain) {
     let id = DomainId(domain.id.parse::<Id>().unwrap().0);
     let made: Id = text(&domain.admin.key(json!({ "name": "template" })), "id").parse().unwrap();
     let core = server.app().core().unwrap();

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use keyark_api::ErrorCode;
 use keyark_api::backups::{Backup, BackupCreate};
 use keyark_archive::Archive;
+use keyark_backup::take::Since;
 use keyark_backup::{Progress, TakeError, TakeRequest, Taken, take};
 use keyark_crypto::Key256;
 use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{ArchiveId, DomainId, Id};
+use keyark_store::failpoint;
 
 use super::filters::Selected;
 use crate::app::backupkeys::{right_of, scope_of};
@@ -84,7 +86,8 @@ impl Handle<BackupCreate> for App {
                          take a whole backup first",
                     ));
                 }
-                Some((ArchiveId(earlier.id().0), earlier.header.seq))
+                let position = archive.header().positions.last.0;
+                Some(Since { id: ArchiveId(earlier.id().0), seq: earlier.header.seq, position })
             }
         };
         let selected = match (scope, r.filters.is_empty()) {
@@ -104,7 +107,7 @@ impl Handle<BackupCreate> for App {
             backup_key: key.id(),
             creator: ctx.caller()?.actor(),
             product_version: env!("CARGO_PKG_VERSION").into(),
-            since: since.map(|(id, _)| Id(id.0)),
+            since: since.map(|s| Id(s.id.0)),
             filters: match r.filters.is_empty() {
                 true => serde_json::Value::Null,
                 false => serde_json::to_value(&r.filters).map_err(AppError::internal)?,
@@ -125,6 +128,7 @@ impl Handle<BackupCreate> for App {
             finished: None,
             status: BackupStatus::InProgress,
             failure: String::new(),
+            code: 0,
             result: serde_json::Value::Null,
         };
         let begun = async {
@@ -158,7 +162,7 @@ struct Work {
     job: Id,
     material: Key256,
     selected: Option<Selected>,
-    since: Option<(ArchiveId, u64)>,
+    since: Option<Since>,
     progress: Arc<Progress>,
 }
 
@@ -195,6 +199,7 @@ impl Work {
             },
             select: select.as_ref().map(|s| s as &keyark_backup::take::Selection<'_>),
             since: self.since,
+            audit_from: h.created_at.plus_seconds(-86_400 * i64::from(self.app.settings.audit_days)),
             now: h.created_at,
         };
         Ok(take(&request, &self.app.folder.archive(self.id), &self.progress)?)
@@ -229,6 +234,7 @@ impl Work {
             }
         };
         let write = self.core.put_header(&stored, &header)?;
+        failpoint("take-ended");
         self.core.job_end(self.job, now, result, vec![write])
     }
 }

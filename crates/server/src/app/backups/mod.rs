@@ -2,6 +2,7 @@
 
 mod create;
 mod filters;
+mod later;
 mod restore;
 mod system;
 
@@ -54,9 +55,19 @@ impl From<SourceError> for AppError {
         match e {
             SourceError::Archive(e) => e.into(),
             SourceError::Io(e) => e.into(),
+            SourceError::Chain(e) => AppError::new(ErrorCode::RestoreConflict, e.to_string()),
             e @ SourceError::Record { .. } => AppError::new(ErrorCode::ArchiveDamaged, e.to_string()),
         }
     }
+}
+
+/// What was uploaded is whole, but nobody here has opened it as long as its key is not here.
+fn unopened(core: &Core, h: &BackupHeader) -> Result<Option<String>> {
+    let there = core.store.get(DomainId::ROOT, keyark_model::Kind::BackupKey, h.backup_key)?.is_some();
+    let key = h.backup_key;
+    Ok((h.uploaded && !there).then(|| {
+        format!("backup_key_missing: the backup key {key} is not here, so nobody opened this archive; upload its file")
+    }))
 }
 
 fn shown(app: &App, core: &Core, stored: &Stored<BackupHeader>, now: keyark_model::Time) -> Result<Backup> {
@@ -89,7 +100,7 @@ fn shown(app: &App, core: &Core, stored: &Stored<BackupHeader>, now: keyark_mode
         progress: running.as_deref().map(progress_shown),
         job_id: Some(h.job.to_string()),
         uploaded: h.uploaded,
-        warnings: core.escrow_warning(h.domain, now)?.into_iter().collect(),
+        warnings: unopened(core, h)?.into_iter().chain(core.escrow_warning(h.domain, now)?).collect(),
     })
 }
 
@@ -196,11 +207,14 @@ impl Handle<BackupDelete> for App {
 impl Handle<BackupStatusGet> for App {
     async fn handle(&self, ctx: &Ctx, _: BackupStatusGet) -> Result<Reply<OperationStatus>> {
         let domain = ctx.domain()?;
+        let mut warnings: Vec<String> = ctx.core.clock_warning(ctx.now).into_iter().collect();
+        warnings.extend(ctx.core.escrow_warning(Some(domain).filter(|d| *d != DomainId::ROOT), ctx.now)?);
         let Some(job) = ctx.job_latest()? else {
             let status = OperationStatus {
                 scope: if domain == DomainId::ROOT { "system" } else { "domain" }.into(),
                 account: account_of(domain),
                 status: "None".into(),
+                warnings,
                 ..OperationStatus::default()
             };
             return Ok(Reply::json(status));
@@ -223,6 +237,7 @@ impl Handle<BackupStatusGet> for App {
             },
             progress: self.running.progress(job.id()).as_deref().map(progress_shown),
             tied_to_hsm: false,
+            warnings,
         }))
     }
 }

@@ -1,21 +1,20 @@
 //! Restoring: the plan, and the plan carried out.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use keyark_api::ErrorCode;
 use keyark_api::backups::{Backup, BackupRestore, RestorePlan, RestoreQuery};
-use keyark_archive::{Archive, Scope};
+use keyark_archive::Scope;
 use keyark_backup::plan::{PlanError, PlanInput, plan};
 use keyark_backup::restore_domain::{RestoreError, writes};
-use keyark_backup::source::{self, Opened};
-use keyark_backup::{Action, Conflict, Facts, Mode, Plan, Progress, RestoreOptions};
+use keyark_backup::source;
+use keyark_backup::{Action, Conflict, Facts, Links, Mode, Plan, Progress, RestoreOptions};
 use keyark_crypto::Key256;
 use keyark_crypto::keyring::KeyringError;
 use keyark_model::access::Roles;
 use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id, Kind};
-use keyark_store::{Batch, Draft, Must};
+use keyark_store::{Batch, Draft, Must, failpoint};
 
 use crate::app::backupkeys::right_of;
 use crate::app::core::Core;
@@ -27,6 +26,8 @@ use crate::app::{App, Handle, Reply};
 
 /// Lines of a plan in one answer.
 const PLAN_LINES: u64 = 1000;
+/// Lines of a plan in the report of what was done. A plan of the same digest has them all, and so has the audit log.
+const REPORT_LINES: usize = 1000;
 /// A log entry of a restore holds at most about this many bytes of changes.
 const ENTRY_BYTES: usize = 1 << 20;
 
@@ -108,7 +109,8 @@ pub(super) struct Asked {
     pub app: Arc<App>,
     pub core: Arc<Core>,
     pub backup: Stored<BackupHeader>,
-    pub key: Key256,
+    /// The whole backup, then the increments up to the one that was asked for.
+    links: Vec<Link>,
     pub options: RestoreOptions,
     pub signer: Option<String>,
     /// Where the caller works: the destination of a domain restore.
@@ -118,7 +120,48 @@ pub(super) struct Asked {
     pub request_id: String,
 }
 
+/// One archive of a restore, with the key that opens it.
+struct Link {
+    id: Id,
+    backup_key: Id,
+    key: Key256,
+}
+
 impl Ctx {
+    fn link(&self, backup: &Stored<BackupHeader>, own_part: bool) -> Result<Link> {
+        let (id, backup_key) = (backup.id(), backup.header.backup_key);
+        let key = match (own_part, self.core.load(DomainId::ROOT, backup_key)) {
+            (true, Ok(key)) => self.core.backup_key_material(&key)?,
+            _ => self.opening_key(&backup.header)?,
+        };
+        self.archive_path(backup)?;
+        Ok(Link { id, backup_key, key })
+    }
+
+    /// The backup with all that it continues, the whole one first. A link that is not here is named.
+    fn links(&self, backup: &Stored<BackupHeader>, own_part: bool) -> Result<Vec<Link>> {
+        let mut links = vec![self.link(backup, own_part)?];
+        let (mut this, mut since) = (backup.id(), backup.header.since);
+        while let Some(base) = since {
+            let missing = || {
+                let what = format!(
+                    "the backup {this} holds only what changed after backup {base}, which is not here: upload that one too"
+                );
+                AppError::new(ErrorCode::RestoreConflict, what)
+            };
+            let earlier = self.core.load::<BackupHeader>(DomainId::ROOT, base).map_err(|_| missing())?;
+            let h = &earlier.header;
+            let visible = own_part && h.domain.is_none() || self.sees(h.domain, &h.also)?;
+            if !visible || h.status != BackupStatus::Completed || links.iter().any(|l| l.id == base) {
+                return Err(missing());
+            }
+            links.push(self.link(&earlier, own_part)?);
+            (this, since) = (base, h.since);
+        }
+        links.reverse();
+        Ok(links)
+    }
+
     fn restore_asked(&self, r: &BackupRestore) -> Result<Asked> {
         let missing = || AppError::not_found(format_args!("the backup {:?}", r.id));
         let backup = self.core.load::<BackupHeader>(DomainId::ROOT, r.id.parse().map_err(|_| missing())?)?;
@@ -130,12 +173,7 @@ impl Ctx {
         }
         let scope = if own_part { Some(into) } else { backup.header.domain };
         self.require(right_of(scope, true))?;
-        let stored_key = self.core.load(DomainId::ROOT, backup.header.backup_key);
-        let key = match (own_part, stored_key) {
-            (true, Ok(key)) => self.core.backup_key_material(&key)?,
-            _ => self.opening_key(&backup.header)?,
-        };
-        self.archive_path(&backup)?;
+        let links = self.links(&backup, own_part)?;
         if into == DomainId::ROOT && backup.header.domain.is_some_and(|d| d != into) {
             return Err(AppError::new(
                 ErrorCode::WrongScope,
@@ -146,7 +184,7 @@ impl Ctx {
         Ok(Asked {
             app: self.app.clone(),
             core: self.core.clone(),
-            key,
+            links,
             options: options_of(r)?,
             signer: r.signer.clone(),
             into,
@@ -164,57 +202,72 @@ impl Asked {
         self.backup.header.domain.is_none() && self.into == DomainId::ROOT && self.options.items.is_empty()
     }
 
-    /// Verifies and unlocks the archive.
-    pub fn with_archive<T>(&self, work: impl FnOnce(&Archive<File>, &Opened<'_>) -> Result<T>) -> Result<T> {
-        let path = self.app.folder.archive(self.backup.id());
-        let archive = source::open(&path, &self.core.anchor, self.signer.as_deref())?;
-        version_check(&archive.header().product_version)?;
-        let opened = source::unlock(&archive, self.backup.header.backup_key, &self.key)?;
-        work(&archive, &opened)
+    /// Verifies and unlocks the archives.
+    pub fn with_links<T>(&self, work: impl FnOnce(&Links<'_, '_>) -> Result<T>) -> Result<T> {
+        let mut archives = Vec::new();
+        for link in &self.links {
+            let path = self.app.folder.archive(link.id);
+            let archive = source::open(&path, &self.core.anchor, self.signer.as_deref())?;
+            version_check(&archive.header().product_version)?;
+            archives.push(archive);
+        }
+        let unlock = |(archive, link): (_, &Link)| source::unlock(archive, link.backup_key, &link.key);
+        let opened = archives.iter().zip(&self.links).map(unlock).collect::<std::result::Result<Vec<_>, _>>()?;
+        work(&Links::of(opened.iter().collect())?)
     }
 
-    fn from(&self, archive: &Archive<File>) -> DomainId {
-        match archive.header().scope {
-            Scope::Domain => archive.header().domain.unwrap_or(self.into),
+    /// The ids of the archives in the order in which they are applied.
+    pub fn chain(&self) -> Vec<String> {
+        self.links.iter().map(|l| l.id.to_string()).collect()
+    }
+
+    fn from(&self, links: &Links<'_, '_>) -> DomainId {
+        let header = links.last().unlocked.archive().header();
+        match header.scope {
+            Scope::Domain => header.domain.unwrap_or(self.into),
             // Out of a system archive a domain comes back only into itself.
             Scope::System => self.into,
         }
     }
 
-    fn plan(&self, archive: &Archive<File>, opened: &Opened<'_>) -> Result<Plan> {
-        let header = archive.header();
-        let whole = header.base.is_none() && header.filters.is_empty() && self.options.items.is_empty();
+    fn plan(&self, links: &Links<'_, '_>, (facts, unread): &(Facts, Vec<String>)) -> Result<Plan> {
+        let whole = links.unfiltered() && self.options.items.is_empty();
         if self.options.mode == Mode::Exact && !whole {
             // Whatever such a backup left out would be taken for something that did not exist at the point.
             return Err(AppError::invalid(
-                "exact needs a whole backup: this one holds only changes or a selection, or items were named; use merge",
+                "exact needs a whole backup: this one holds only a selection, or items were named; use merge",
             ));
         }
         let may_grant = |group: &str| self.roles.may_grant(group);
         Ok(plan(&PlanInput {
-            opened,
-            from: self.from(archive),
+            links,
+            from: self.from(links),
             store: &self.core.store,
             into: self.into,
             options: &self.options,
+            facts,
+            not_looked_into: unread,
             may_grant: &may_grant,
         })?)
     }
 
     /// Makes the plan again, compares its digest, and commits its writes in one batch.
     fn restore_domain(&self, job: Id, digest: Option<&str>, progress: &Progress) -> Result<()> {
-        self.with_archive(|archive, opened| {
-            let plan = self.plan(archive, opened)?;
+        self.with_links(|links| {
+            let known = self.facts(Some(self.into))?;
+            let plan = self.plan(links, &known)?;
             if digest.is_some_and(|d| d != plan.digest.to_string()) {
                 return Err(RestoreError::Changed.into());
             }
             let may_grant = |group: &str| self.roles.may_grant(group);
             let input = PlanInput {
-                opened,
-                from: self.from(archive),
+                links,
+                from: self.from(links),
                 store: &self.core.store,
                 into: self.into,
                 options: &self.options,
+                facts: &known.0,
+                not_looked_into: &known.1,
                 may_grant: &may_grant,
             };
             let seal = |name: &keyark_crypto::seal::RecordName, header: &[u8], body: &[u8]| {
@@ -236,15 +289,21 @@ impl Asked {
             // In the same batch: a crash must not leave a restore that was done beside a job that says it failed.
             let report = serde_json::json!({
                 "planDigest": plan.digest,
+                "chain": self.chain(),
                 "actions": plan.actions,
                 "restored": restored,
+                "records": plan.items.iter().take(REPORT_LINES).collect::<Vec<_>>(),
+                "recordsLeftOff": plan.items.len().saturating_sub(REPORT_LINES),
                 "negativeFacts": plan.negative_facts,
+                "notLookedInto": plan.not_looked_into,
             });
             let done = self.core.job_done(job, self.app.now(), report)?;
             entries.push(Draft { domain: DomainId::ROOT, changes: vec![done], ..self.draft() });
             let changed: Vec<_> =
                 entries.iter().flat_map(|e| e.changes.iter().map(|c| (e.domain, c.key().0, c.key().1))).collect();
+            failpoint("restore-planned");
             let result = self.core.store.commit(Batch { must, entries }, self.app.now());
+            failpoint("restore-committed");
             self.core.changed(&changed);
             result?;
             Ok(())
@@ -302,8 +361,8 @@ impl Handle<RestoreQuery> for App {
         let (skip, limit) = (r.skip.unwrap_or(0), r.limit.unwrap_or(PLAN_LINES));
         let made = tokio::task::spawn_blocking(move || match asked.whole_system() {
             true => super::system::system_plan(&asked),
-            false => asked.with_archive(|archive, opened| {
-                let plan = asked.plan(archive, opened)?;
+            false => asked.with_links(|links| {
+                let plan = asked.plan(links, &asked.facts(Some(asked.into))?)?;
                 shown(&asked, &plan, skip, limit)
             }),
         });
@@ -317,10 +376,12 @@ fn shown(asked: &Asked, plan: &Plan, skip: u64, limit: u64) -> Result<RestorePla
         digest: plan.digest.to_string(),
         backup: asked.backup.id().to_string(),
         scope: "domain".into(),
+        chain: asked.chain(),
         actions: plan.actions.iter().map(|(a, n)| (format!("{a:?}").to_lowercase(), *n)).collect(),
         total: plan.items.len() as u64,
         resources: lines.map(value).collect::<Result<_>>()?,
         negative_facts: plan.negative_facts.iter().map(value).collect::<Result<_>>()?,
+        not_looked_into: plan.not_looked_into.clone(),
         carried_over: Vec::new(),
     })
 }
@@ -357,6 +418,7 @@ impl Handle<BackupRestore> for App {
             finished: None,
             status: BackupStatus::InProgress,
             failure: String::new(),
+            code: 0,
             result: serde_json::Value::Null,
         };
         let write = ctx.core.put(DomainId::ROOT, job, 1, &header, b"");
@@ -387,9 +449,4 @@ impl Handle<BackupRestore> for App {
         });
         Ok(Reply::json(shown))
     }
-}
-
-/// What the running system knows, for a system restore.
-pub(super) fn facts_of(core: &Core) -> Result<Facts> {
-    Ok(Facts::of_store(&core.store, None)?)
 }

@@ -13,14 +13,14 @@ use keyark_crypto::random;
 use keyark_crypto::root::FileRoot;
 use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeader, NodeHeader, SettingHeader};
 use keyark_model::{DomainId, Id, Kind, Time};
-use keyark_store::{Options, Store};
+use keyark_store::{Options, Store, failpoint};
 
-use super::restore::{Asked, facts_of};
+use super::restore::Asked;
 use crate::app::App;
 use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
 use crate::app::records::{Header, Stored};
-use crate::app::system::OUTBOUND;
+use crate::app::system::{KEPT, OUTBOUND};
 use crate::boot::{self, BootError};
 
 /// How long requests under way may keep the old store open.
@@ -30,7 +30,7 @@ impl From<SystemRestoreError> for AppError {
     fn from(e: SystemRestoreError) -> Self {
         let code = match e {
             SystemRestoreError::Source(e) => return e.into(),
-            SystemRestoreError::WrongScope | SystemRestoreError::Increment(_) => ErrorCode::WrongScope,
+            SystemRestoreError::WrongScope => ErrorCode::WrongScope,
             SystemRestoreError::Digest(_) | SystemRestoreError::Key(_) => ErrorCode::ArchiveDamaged,
             SystemRestoreError::Cancelled(_) => ErrorCode::Cancelled,
             SystemRestoreError::Load(keyark_store::LoadError::Fault(e)) => return e.into(),
@@ -81,6 +81,12 @@ pub fn carried_over(core: &Core, now: Time) -> Result<Carried> {
     for backup in &backups {
         carried.extras.push(carry(core, backup)?);
     }
+    let mut jobs = core.load_all::<JobHeader>(DomainId::ROOT)?;
+    jobs.retain(|j| j.header.status != BackupStatus::InProgress);
+    carried.listed.push(format!("{} jobs that ended, and the audit log since the point", jobs.len()));
+    for job in &jobs {
+        carried.extras.push(carry(core, job)?);
+    }
     for node in core.load_all::<NodeHeader>(DomainId::ROOT)? {
         if matches!(node.header.name.as_str(), "authority" | "signing") {
             carried.listed.push(format!(
@@ -113,11 +119,12 @@ pub fn made_new(now: Time) -> Result<Vec<Extra>> {
 
 /// What a system restore would do.
 pub(super) fn system_plan(asked: &Asked) -> Result<RestorePlan> {
-    let facts = facts_of(&asked.core)?;
+    let (facts, not_looked_into) = asked.facts(None)?;
     let carried = carried_over(&asked.core, asked.app.now())?;
-    asked.with_archive(|archive, opened| {
+    asked.with_links(|links| {
+        let archive = links.last().unlocked.archive();
         let (mut kept, mut left, mut found) = (0, 0, Vec::new());
-        opened.unlocked.each_record::<keyark_archive::ArchiveError>(|r| {
+        links.each_record::<keyark_archive::ArchiveError>(|r, _| {
             let (ruling, mut facts) = facts.rule(r.kind, r.id, r.header, &asked.options);
             match ruling {
                 keyark_backup::facts::Ruling::Leave(_) => left += 1,
@@ -129,11 +136,18 @@ pub(super) fn system_plan(asked: &Asked) -> Result<RestorePlan> {
         let head = asked.core.store.head();
         let negative: Vec<serde_json::Value> =
             found.iter().map(|f| serde_json::to_value(f).unwrap_or_default()).collect();
-        let summary = serde_json::json!([asked.backup.id(), archive.footer().body_sha256, asked.options, negative]);
+        let summary = serde_json::json!([
+            asked.backup.id(),
+            archive.footer().body_sha256,
+            asked.options,
+            negative,
+            not_looked_into
+        ]);
         Ok(RestorePlan {
             digest: sha256(&[b"keyark/plan/1", summary.to_string().as_bytes()]).to_string(),
             backup: asked.backup.id().to_string(),
             scope: "system".into(),
+            chain: asked.chain(),
             actions: [("create".to_owned(), kept), ("skip".to_owned(), left)].into(),
             total: kept + left,
             resources: vec![serde_json::json!({
@@ -141,6 +155,7 @@ pub(super) fn system_plan(asked: &Asked) -> Result<RestorePlan> {
                 "with": { "incarnation": archive.header().incarnation, "position": archive.header().positions.last },
             })],
             negative_facts: negative,
+            not_looked_into,
             carried_over: carried.listed,
         })
     })
@@ -167,23 +182,25 @@ pub(super) fn system_restore(
     let built = checked.and_then(|()| {
         // From here on nothing is written any more that the restored system would not know.
         app.swap_core(None);
-        let facts = facts_of(&asked.core)?;
+        failpoint("system-closed");
+        let (facts, not_looked_into) = asked.facts(None)?;
         let carried = carried_over(&asked.core, app.now())?;
         let root = root_of(&app)?;
-        let built = asked.with_archive(|_, opened| {
+        let built = asked.with_links(|links| {
             let restore = SystemRestore {
-                opened,
+                links,
                 root: &root,
                 facts: &facts,
                 options: &asked.options,
                 extras: carried.extras,
+                replaced: Some(&asked.core.store),
                 now: app.now(),
             };
             Ok(build(&restore, &building, progress)?)
         })?;
-        Ok((built, carried.listed, root))
+        Ok((built, carried.listed, not_looked_into, root))
     });
-    let (built, listed, root) = match built {
+    let (built, listed, not_looked_into, root) = match built {
         Ok(built) => built,
         Err(e) => {
             boot::remove_database(&building);
@@ -194,7 +211,8 @@ pub(super) fn system_restore(
     let anchor = asked.core.anchor.clone();
     let signer = keyark_crypto::sign::Signer::from_seed(keyark_crypto::Secret::new(*asked.core.signer.seed().expose()))
         .map_err(AppError::internal)?;
-    let kept = app.folder.path().join(format!("store.db.before-{job}"));
+    let kept = app.folder.path().join(format!("{KEPT}{job}"));
+    let chain = asked.chain();
     let Asked { core, .. } = asked;
     if let Err(still) = drain(core) {
         boot::remove_database(&building);
@@ -208,6 +226,7 @@ pub(super) fn system_restore(
         reopen(&app, &root)?;
         return app.core()?.job_end(job, app.now(), Err(e), Vec::new());
     }
+    failpoint("system-switched");
     // Not in service yet: its anchor is not that of the new incarnation.
     let core = open(&app, &root)?;
     // The same key signs for the new incarnation, vouched for by itself: the anchor that people pinned stays good. A
@@ -219,17 +238,22 @@ pub(super) fn system_restore(
     header.finished = Some(app.now());
     header.status = BackupStatus::Completed;
     header.result = serde_json::json!({
+        "chain": chain,
         "records": built.loaded.records,
         "leftOut": built.left_out,
         "negativeFacts": built.negative_facts,
+        "notLookedInto": not_looked_into,
         "carriedOver": listed,
         "kept": kept.file_name().map(|n| n.to_string_lossy().into_owned()),
         "outbound": "suspended",
     });
-    let anchor_write = anchor_write(&core, keyark_archive::Anchor::new(keys))?;
-    let job_write = core.put(DomainId::ROOT, job, 1, &header, b"")?;
-    core.commit_as_system(app.now(), DomainId::ROOT, "system_restore", vec![], vec![job_write, anchor_write])?;
+    // The first entry of the incarnation says what it continues and how it came about.
+    let mut changes = core.reserve_first()?;
+    changes.push(core.put(DomainId::ROOT, job, 1, &header, b"")?);
+    changes.push(anchor_write(&core, keyark_archive::Anchor::new(keys))?);
+    core.commit_as_system_on(app.now(), DomainId::ROOT, "system_restore", core.continues(), vec![], changes)?;
     drop(core);
+    failpoint("system-ended");
     reopen(&app, &root)?;
     Ok(())
 }
