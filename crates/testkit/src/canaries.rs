@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::path::Path;
 
-use base64::Engine as _;
 use keyark_archive::Archive;
 use keyark_backup::source;
 use keyark_crypto::keyring::KekOwner;
@@ -34,7 +33,7 @@ pub fn canaries(server: &TestServer) -> Vec<(String, Vec<u8>)> {
     }
     for domain in core.store.domains().expect("readable") {
         for kek in core.load_all::<KekHeader>(domain).expect("readable") {
-            let wrapped = base64::engine::general_purpose::STANDARD.decode(&kek.header.wrapped).expect("base64");
+            let wrapped = base64_simd::STANDARD.decode_to_vec(&kek.header.wrapped).expect("base64");
             if kek.header.purpose == "mkek" {
                 found.extend(masters(server, &core, &wrapped));
             }
@@ -65,7 +64,7 @@ fn masters(server: &TestServer, core: &Core, wrapped: &[u8]) -> Vec<(String, Vec
     let mkek = root.unwrap(&purpose, wrapped).expect("the root of this server");
     let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON");
     let text = file["key"].as_str().expect("a root file holds its key").to_owned();
-    let key = base64::engine::general_purpose::STANDARD.decode(&text).expect("base64");
+    let key = base64_simd::STANDARD.decode_to_vec(&text).expect("base64");
     vec![
         ("MKEK".into(), mkek.expose().clone()),
         ("root of trust".into(), key),
@@ -127,7 +126,9 @@ pub(crate) fn every_archive(server: &TestServer) {
         let material = core.backup_key_material(&key).expect("it opens");
         // A test that damaged or exchanged it has said what it wanted to say; records made unreadable on purpose, too.
         let whole = File::open(&path).ok().and_then(|f| Archive::open(f).ok());
-        if whole.is_some_and(|a| a.header().id.0 == backup.id().0 && a.verify(&core.anchor).is_ok_and(|v| v.require_pinned().is_ok())) {
+        if whole.is_some_and(|a| {
+            a.header().id.0 == backup.id().0 && a.verify(&core.anchor).is_ok_and(|v| v.require_pinned().is_ok())
+        }) {
             searched(&in_clear(&path, key.id(), &material), &known, &backup.id().to_string());
         }
     }

@@ -291,6 +291,9 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
+        if !std::thread::panicking() && self.running.is_some() {
+            crate::canaries::every_archive(self);
+        }
         if let Some(running) = self.running.take() {
             if std::thread::panicking() {
                 running.runtime.shutdown_background();
