@@ -38,3 +38,26 @@ where
 pub fn fingerprint(key: &[u8]) -> keyark_model::Digest {
     keyark_model::Digest(*hkdf::<32>(key, &[b"keyark/fp"]).expose())
 }
+
+#[cfg(test)]
+mod tests {
+    use keyark_model::key::{Algorithm, KeySpec};
+
+    use crate::algorithm::Material;
+
+    /// HKDF (RFC 5869) spelled out with HMAC alone: extract with a salt of zeros, expand to one block.
+    fn spelled_out(key: &[u8]) -> String {
+        use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+        let pseudorandom = sign(&Key::new(HMAC_SHA256, &[0; 32]), key);
+        let block = sign(&Key::new(HMAC_SHA256, pseudorandom.as_ref()), b"keyark/fp\x01");
+        block.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    #[test]
+    fn fingerprints_are_outputs_of_hkdf() {
+        let spec = KeySpec::new(Algorithm::Aes, Some(256), None).unwrap();
+        let key = Material::import(spec, crate::algorithm::Format::Raw, &[7; 32]).unwrap();
+        assert_eq!(key.fingerprint().to_string(), spelled_out(&[7; 32]));
+        assert_eq!(crate::root::fingerprint(&crate::Secret::new([9; 32])), spelled_out(&[9; 32]));
+    }
+}

@@ -29,3 +29,18 @@ pub fn uuid_v7(at: keyark_model::Time) -> uuid::Uuid {
     let millis = at.0.div_euclid(1000).max(0) as u64;
     uuid::Builder::from_unix_timestamp_millis(millis, &bytes::<10>()).into_uuid()
 }
+
+#[cfg(test)]
+mod tests {
+    use keyark_model::Time;
+
+    use super::uuid_v7;
+
+    #[test]
+    fn record_ids_are_of_version_7_and_in_the_order_of_time() {
+        let ids: Vec<_> = (0..100).map(|n| uuid_v7(Time(1_700_000_000_000_000 + n * 1000))).collect();
+        assert!(ids.iter().all(|id| id.get_version_num() == 7));
+        assert!(ids.is_sorted());
+        assert_ne!(uuid_v7(Time(5)), uuid_v7(Time(5)));
+    }
+}

@@ -99,6 +99,14 @@ mod tests {
     }
 
     #[test]
+    fn every_seal_draws_a_nonce_of_its_own() {
+        let kek = Kek::generate(1);
+        let nonces: std::collections::HashSet<Vec<u8>> =
+            (0..1000).map(|_| kek.seal(&name(), b"{}", b"the same")[4..16].to_vec()).collect();
+        assert_eq!(nonces.len(), 1000);
+    }
+
+    #[test]
     fn a_body_opens_only_with_its_own_header_name_and_generation() {
         let kek = Kek::generate(3);
         let body = kek.seal(&name(), b"{}", b"material");

@@ -53,3 +53,47 @@ impl<T: Zeroize + AsRef<[u8]>> Secret<T> {
         self.0.as_ref().ct_eq(other).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::Secret;
+
+    /// Notes that it was wiped.
+    struct Probe(Rc<Cell<bool>>);
+
+    impl zeroize::Zeroize for Probe {
+        fn zeroize(&mut self) {
+            self.0.set(true);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_wiped_when_it_goes_and_is_not_printed() {
+        let wiped = Rc::new(Cell::new(false));
+        let secret = Secret::new(Probe(wiped.clone()));
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+        assert!(!wiped.get());
+        drop(secret);
+        assert!(wiped.get());
+        assert_eq!(format!("{:?}", Secret::new(b"hunter2".to_vec())), "Secret(…)");
+    }
+
+    /// Does not compile for a type with that trait: `_` could then be either of two.
+    trait Lacks<A> {
+        fn holds() {}
+    }
+    struct Cloned;
+    struct Serialised;
+    impl<T> Lacks<()> for T {}
+    impl<T: Clone> Lacks<Cloned> for T {}
+    impl<T: serde::Serialize> Lacks<Serialised> for T {}
+
+    #[test]
+    fn a_secret_can_neither_be_cloned_nor_serialised() {
+        <Secret<[u8; 32]> as Lacks<_>>::holds();
+        <Secret<Vec<u8>> as Lacks<_>>::holds();
+    }
+}

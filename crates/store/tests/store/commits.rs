@@ -28,6 +28,33 @@ fn a_record_is_read_back_as_it_was_put() {
 }
 
 #[test]
+fn batches_that_wait_together_become_durable_together() {
+    let f = fixture();
+    let (started, writing) = channel();
+    let (release, released) = channel::<()>();
+    let (tell, told) = channel();
+    // The answer to the first holds the writer, so that the others wait behind it.
+    let hold = Box::new(move |_| {
+        started.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    f.store.submit(batch(A, vec![put(1, 1, "r1")]), T0, hold);
+    writing.recv().unwrap();
+    for n in 2..=100 {
+        let (tell, store) = (tell.clone(), f.store.clone());
+        let answer = Box::new(move |done: Result<_, CommitError>| {
+            done.unwrap();
+            tell.send(store.head().seq).unwrap();
+        });
+        f.store.submit(batch(A, vec![put(n, 1, &format!("r{n}"))]), T0, answer);
+    }
+    release.send(()).unwrap();
+    drop(tell);
+    let heads: Vec<u64> = told.iter().collect();
+    assert_eq!(heads, [100; 99], "whoever was answered first sees all of the group on disk");
+}
+
+#[test]
 fn time_never_goes_back_and_never_stands_still() {
     let f = fixture();
     let first = f.store.commit(batch(A, vec![]), T0).unwrap();
