@@ -10,6 +10,9 @@ fn the_tour_brings_every_key_back_on_an_empty_machine() {
     assert!(told.contains("60 of 60 ciphertexts opened"), "{told}");
     assert!(told.contains("(100 keys in payments)"), "{told}");
     assert!(told.contains("read back and verified"), "{told}");
+    // A step that is done is a line with the seconds that it took.
+    let seconds = |line: &&str| line.trim_start().split_once(" s  ").is_some_and(|(n, _)| n.parse::<f64>().is_ok());
+    assert!(told.lines().filter(seconds).count() >= 6, "{told}");
 }
 
 #[test]

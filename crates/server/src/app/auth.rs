@@ -318,6 +318,10 @@ impl Handle<PasswordChange> for App {
         let mut draft = ctx.draft(auth_domain, header.username.clone(), writes);
         draft.actor = format!("local|{}", stored.id());
         ctx.commit_all(vec![], vec![draft]).await?;
+        if stored.header.first_password_until.is_some() {
+            // It is worth nothing any more; whether it still stands there or was taken away makes no difference.
+            let _ = std::fs::remove_file(self.folder.first_password());
+        }
         Ok(Reply::none())
     }
 }
