@@ -9,7 +9,7 @@ use keyark_backup::source;
 use keyark_crypto::keyring::KekOwner;
 use keyark_crypto::root::{FileRoot, RootOfTrust as _};
 use keyark_crypto::wrap::Purpose;
-use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, KekHeader, NodeHeader};
+use keyark_model::system::{BackupHeader, BackupKeyHeader, KekHeader, NodeHeader};
 use keyark_model::{DomainId, Id, Kind};
 use keyark_server::app::Core;
 
@@ -82,7 +82,7 @@ fn in_clear(path: &Path, id: Id, key: &keyark_crypto::Key256) -> Vec<u8> {
         all.extend_from_slice(r.header);
         all.extend_from_slice(r.body);
         // What a test made unreadable on purpose stays as it stands.
-        all.extend_from_slice(opened.body(&r).map(|b| b.expose().clone()).unwrap_or_default().as_slice());
+        all.extend_from_slice(&opened.body(&r).map(|b| b.expose().clone()).unwrap_or_default());
         Ok(())
     });
     read.expect("every block opens");
@@ -116,24 +116,9 @@ fn searched(all: &[u8], canaries: &[(String, Vec<u8>)], archive: &str) {
     }
 }
 
-/// Searches every whole archive of a server whose key is here; called when its test ends.
-pub(crate) fn every_archive(server: &TestServer) {
-    let Ok(core) = server.app().core() else { return };
-    let Ok(all) = core.load_all::<BackupHeader>(DomainId::ROOT) else { return };
-    let known = canaries(server);
-    for backup in all.iter().filter(|b| b.header.status == BackupStatus::Completed && !b.header.uploaded) {
-        let path = server.settings.data.join("backups").join(format!("{}.keyark", backup.id()));
-        let Ok(key) = core.load::<BackupKeyHeader>(DomainId::ROOT, backup.header.backup_key) else { continue };
-        let material = core.backup_key_material(&key).expect("it opens");
-        // A test that damaged or exchanged it has said what it wanted to say; records made unreadable on purpose, too.
-        let whole = File::open(&path).ok().and_then(|f| Archive::open(f).ok());
-        if whole.is_some_and(|a| a.header().id.0 == backup.id().0 && a.verify(&core.anchor).is_ok_and(|v| v.require_pinned().is_ok())) {
-            searched(&in_clear(&path, key.id(), &material), &known, &backup.id().to_string());
-        }
-    }
-}
-
 /// Whether some bytes hold others.
 pub fn holds(haystack: &[u8], needle: &[u8]) -> bool {
-    memchr::memmem::find(haystack, needle).is_some()
+    let Some(first) = needle.first() else { return true };
+    let candidates = haystack.iter().enumerate().filter(|(_, b)| *b == first);
+    candidates.map(|(at, _)| &haystack[at..]).any(|rest| rest.starts_with(needle))
 }

@@ -1,5 +1,6 @@
 //! Everything tests share: throw-away servers, clients of them, and pages held against their committed copies.
 
+pub mod canaries;
 pub mod client;
 pub mod committed;
 pub mod server;
