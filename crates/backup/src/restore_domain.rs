@@ -11,7 +11,7 @@ use keyark_model::{DomainId, Id, Kind, RecordFacts};
 use keyark_store::{Must, Write};
 use serde_json::Value;
 
-use crate::facts::{Facts, Ruling, body_without};
+use crate::facts::{Ruling, body_without};
 use crate::people::{group_arrives, user_arrives};
 use crate::plan::{Action, Plan, PlanInput, PlanItem};
 use crate::progress::{Cancelled, Progress};
@@ -58,7 +58,6 @@ pub fn writes(
     if plan.count(Action::Refuse) > 0 {
         return Err(RestoreError::Refused(plan.count(Action::Refuse)));
     }
-    let facts = input.facts;
     let lines: HashMap<(Kind, Id), &PlanItem> = plan.items.iter().map(|i| ((i.kind, i.id), i)).collect();
     let arriving: HashSet<Id> =
         plan.items.iter().filter(|i| i.kind == Kind::User && i.action == Action::Create).map(|i| i.id).collect();
@@ -79,7 +78,7 @@ pub fn writes(
                 .step()
                 .map_err(RestoreError::from)
                 .and_then(|()| Ok(input.links.body(&record, link)?))
-                .and_then(|body| restored(input, plan, facts, seal, &record, body, line, &arrives))
+                .and_then(|body| restored(input, plan, seal, &record, body, line, &arrives))
             {
                 Ok(write) => out.changes.push(write),
                 Err(e) => failure = Some(e),
@@ -96,7 +95,6 @@ pub fn writes(
 fn restored(
     input: &PlanInput<'_>,
     plan: &Plan,
-    facts: &Facts,
     seal: &Seal<'_>,
     r: &RecordRef<'_>,
     mut body: SecretBytes,
@@ -105,7 +103,7 @@ fn restored(
 ) -> Result<Write, RestoreError> {
     let unreadable = || RestoreError::Header { kind: r.kind, id: r.id };
     let mut header = r.header.to_vec();
-    if let (Ruling::Change { header: changed, without }, _) = facts.rule(r.kind, r.id, r.header, input.options) {
+    if let (Ruling::Change { header: changed, without }, _) = input.facts.rule(r.kind, r.id, r.header, input.options) {
         body = body_without(r.header, body, &without)?;
         header = changed;
     }
