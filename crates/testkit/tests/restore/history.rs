@@ -114,3 +114,20 @@ fn what_happened_since_the_point_and_jobs_are_carried_over() {
     assert_eq!(std::fs::read(server.settings.data.join("ca.pem")).ok(), authority);
     assert_eq!(server.app().core().unwrap().store.check().unwrap().findings, []);
 }
+
+#[test]
+fn a_clock_that_went_back_is_told_in_info_status_and_metrics() {
+    let server = TestServer::start();
+    let told = || {
+        let info = server.admin.get("/v1/system/info").ok(200)["warnings"].to_string().contains("clock_doubtful");
+        let status = server.admin.get("/v1/backupStatus").ok(200)["warnings"].to_string().contains("clock_doubtful");
+        let page = String::from_utf8(server.nobody().get("/metrics").body).unwrap();
+        [info, status, page.lines().any(|l| l == "keyark_clock_doubtful 1")]
+    };
+    assert_eq!(told(), [false; 3]);
+    server.admin.key(json!({ "name": "newest" }));
+    server.advance(-7);
+    assert_eq!(told(), [true; 3]);
+    server.advance(7);
+    assert_eq!(told(), [false; 3]);
+}
