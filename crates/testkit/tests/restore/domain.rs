@@ -1,6 +1,7 @@
 //! Restores into a running domain: what stays away, what clashes, what is rewritten, and that it is all or nothing.
 
 use keyark_api::ErrorCode;
+use keyark_model::ChangeContent;
 use keyark_model::access::Role;
 use keyark_testkit::client::text;
 use keyark_testkit::{Client, TestDomain, TestServer};
@@ -329,4 +330,36 @@ fn into_another_domain_of_the_same_system_ids_that_are_taken_get_new_ones() {
     plan(&e.admin, &backup, json!({ "conflict": "skip" })).ok(200);
     e.admin.delete(&format!("/v1/backups/{backup}")).ok(204);
     e.admin.get(&format!("/v1/backups/{backup}")).fails(ErrorCode::NotFound, "");
+}
+
+#[test]
+fn a_large_restore_is_many_entries_of_one_commit() {
+    let server = TestServer::start();
+    let (d, e) = (domain_with_key(&server, "d"), server.domain("e"));
+    d.admin.key(json!({ "name": "k" }));
+    for n in 0..30 {
+        secret(&d.admin, &format!("s{n}"), "k", &"v".repeat(60_000));
+    }
+    let backup = take_domain(&server, &d.admin);
+    let shown = d.admin.get(&format!("/v1/backups/{backup}")).ok(200);
+    upload_key(&e.admin, &exported(&d.admin, &text(&shown, "backupKey"))).ok(201);
+    upload(&e.admin, &download(&d.admin, &backup)).ok(201);
+    let core = server.app().core().unwrap();
+    let domain = e.id.parse().unwrap();
+    let before = core.store.domain_head(domain).unwrap();
+    restore(&e.admin, &backup, json!({ "conflict": "rename" }));
+    let entries = core.store.entries(before.seq, u64::MAX, Some(domain)).unwrap();
+    let entries: Vec<_> = entries.iter().filter(|e| e.action == "backup_restore").collect();
+    let bytes = |content: &ChangeContent| match content {
+        ChangeContent::Put { header, body } => header.len() + body.len(),
+        ChangeContent::Delete | ChangeContent::Withheld => 0,
+    };
+    let sizes: Vec<usize> = entries.iter().map(|e| e.changes.iter().map(|c| bytes(&c.content)).sum()).collect();
+    assert!(sizes.len() >= 2 && sizes.iter().all(|size| *size <= 1 << 20), "{sizes:?}");
+    assert!(sizes.iter().sum::<usize>() > 30 * 60_000, "{sizes:?}");
+    // Nothing of anybody else stands between them: they were one commit.
+    assert!(entries.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
+    let there = e.admin.get("/v1/vault/secrets").ok(200);
+    assert_eq!(there["total"], 30);
+    assert_eq!(secret_value(&e.admin, &text(&there["resources"][0], "id")), "v".repeat(60_000));
 }
