@@ -29,6 +29,9 @@ pub fn check(files: &[Source], report: &mut Report) {
     dependencies(files, report);
     decisions(files, report);
     links(files, report);
+    card(files, report);
+    contexts(files, report);
+    contributing(files, report);
 }
 
 /// Every outside package of the workspace has its line in docs/dependencies.md, and every line its package.
@@ -81,6 +84,66 @@ fn links(files: &[Source], report: &mut Report) {
     }
 }
 
+/// Every path on the card "where does X live" is one of the tree; `crates/` may be left off, `{a,b}` stands for several.
+fn card(files: &[Source], report: &mut Report) {
+    const PAGE: &str = "docs/ARCHITECTURE.md";
+    let lines = text(files, PAGE).unwrap_or_default().lines();
+    let rows =
+        lines.skip_while(|l| !l.starts_with("## Where does X live")).skip(1).take_while(|l| !l.starts_with("## "));
+    for token in rows.filter_map(|row| row.split('|').nth(2)).flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        // A placeholder, a name without its folder, or code.
+        if !token.contains('/') || token.contains(['<', ' ']) {
+            continue;
+        }
+        for path in alternatives(token) {
+            let there = |start: &str| {
+                let path = format!("{start}{path}");
+                files.iter().any(|f| f.path == path || (path.ends_with('/') && f.path.starts_with(&path)))
+            };
+            if !there("") && !there("crates/") {
+                report.problem(PAGE, format_args!("the card leads nowhere: {path}"));
+            }
+        }
+    }
+}
+
+/// `a/{b,c}.rs` is `a/b.rs` and `a/c.rs`.
+fn alternatives(path: &str) -> Vec<String> {
+    match path.split_once('{').and_then(|(start, rest)| Some((start, rest.split_once('}')?))) {
+        Some((start, (names, end))) => names.split(',').map(|name| format!("{start}{name}{end}")).collect(),
+        None => vec![path.to_owned()],
+    }
+}
+
+/// Every context of a signature, a seal or a digest in the code stands in the threat model, and every promise.
+fn contexts(files: &[Source], report: &mut Report) {
+    const PAGE: &str = "docs/threat-model.md";
+    let page = text(files, PAGE).unwrap_or_default();
+    let code = files.iter().filter(|f| f.path.starts_with("crates/") && f.path.contains("/src/"));
+    let code = code.filter(|f| !f.path.starts_with("crates/xtask/")).filter_map(|f| f.text.as_deref());
+    let found = code.flat_map(|text| text.split("\"keyark/").skip(1));
+    let found = found.map(|rest| {
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "/-.".contains(c)));
+        format!("keyark/{}", &rest[..end.unwrap_or(rest.len())])
+    });
+    for context in found.collect::<BTreeSet<_>>().iter().filter(|context| !page.contains(context.as_str())) {
+        report.problem(PAGE, format_args!("the context {context} of the code is not explained"));
+    }
+    for promise in (1..=9).map(|n| format!("P{n}")).filter(|promise| !page.contains(promise.as_str())) {
+        report.problem(PAGE, format_args!("says nothing of promise {promise}"));
+    }
+}
+
+/// Two pages of about 60 lines are read; more are not.
+const CONTRIBUTING_LINES: usize = 120;
+
+fn contributing(files: &[Source], report: &mut Report) {
+    let lines = text(files, "CONTRIBUTING.md").unwrap_or_default().lines().count();
+    if lines > CONTRIBUTING_LINES {
+        report.problem("CONTRIBUTING.md", format_args!("{lines} lines; {CONTRIBUTING_LINES} are two pages"));
+    }
+}
+
 fn joined(folder: &str, target: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|p| !p.is_empty()).collect();
     for part in target.split('/') {
@@ -95,7 +158,7 @@ fn joined(folder: &str, target: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{decisions, dependencies, links};
+    use super::{card, contexts, contributing, decisions, dependencies, links};
     use crate::tidy::Report;
     use crate::tree::Source;
 
@@ -122,5 +185,23 @@ mod tests {
         let mut report = Report::default();
         links(&files(&[tree[0], tree[1], ("crates/c.rs", "")]), &mut report);
         assert_eq!(report.problems(), ["docs/a.md:1: leads nowhere: d.md"]);
+    }
+    #[test]
+    fn the_card_the_threat_model_and_the_length_are_checked() {
+        let page = "## Where does X live: one minute\n| a | `crates/a/src/{x,y}.rs`, `b/src/` |\n| n | `c/<noun>.rs` |\n## Next";
+        let mut report = Report::default();
+        card(
+            &files(&[("docs/ARCHITECTURE.md", page), ("crates/a/src/x.rs", ""), ("crates/b/src/z.rs", "")]),
+            &mut report,
+        );
+        assert_eq!(report.problems(), ["docs/ARCHITECTURE.md: the card leads nowhere: crates/a/src/y.rs"]);
+        let code = ("crates/a/src/x.rs", "sign(b\"keyark/told/1\\0\", \"keyark/new/1\")");
+        let mut report = Report::default();
+        let model = ("docs/threat-model.md", "keyark/told/1 P1 P2 P3 P4 P5 P6 P7 P8");
+        contexts(&files(&[code, model]), &mut report);
+        assert_eq!(report.problems().len(), 2, "{:?}", report.problems());
+        let mut report = Report::default();
+        contributing(&files(&[("CONTRIBUTING.md", &"x\n".repeat(121))]), &mut report);
+        assert_eq!(report.problems().len(), 1);
     }
 }
