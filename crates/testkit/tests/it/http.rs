@@ -21,14 +21,15 @@ fn unknown_paths_and_methods() {
 }
 
 #[test]
-fn every_path_is_also_under_api() {
+fn every_path_is_also_under_api_and_with_a_trailing_slash() {
     let server = TestServer::start();
     for endpoint in keyark_api::list::endpoints() {
         for path in std::iter::once(endpoint.path).chain(endpoint.also.iter().copied()) {
             let at: Vec<_> = path.split('/').map(|s| if s.starts_with('{') { "x" } else { s }).collect();
             let at = at.join("/");
-            for prefix in ["", "/api"] {
-                let answer = server.nobody().send(endpoint.method.as_str(), &format!("{prefix}{at}"), None, &[]);
+            for (prefix, end) in [("", ""), ("/api", ""), ("", "/"), ("/api", "/")] {
+                let at = at.trim_end_matches('/');
+                let answer = server.nobody().send(endpoint.method.as_str(), &format!("{prefix}{at}{end}"), None, &[]);
                 let message = answer.json["message"].as_str().unwrap_or_default();
                 assert!(!message.contains("no such path") && !message.contains("this method"), "{answer}");
                 assert_ne!(answer.status, 500, "{answer}");
