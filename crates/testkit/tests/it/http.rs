@@ -21,7 +21,7 @@ fn unknown_paths_and_methods() {
 }
 
 #[test]
-fn every_path_is_also_under_api_and_with_a_trailing_slash() {
+fn every_path_is_also_under_api() {
     let server = TestServer::start();
     for endpoint in keyark_api::list::endpoints() {
         for path in std::iter::once(endpoint.path).chain(endpoint.also.iter().copied()) {
