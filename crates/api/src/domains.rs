@@ -25,6 +25,8 @@ pub struct Domain {
     pub id: String,
     pub uri: String,
     pub account: String,
+    pub application: String,
+    pub dev_account: String,
     pub name: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,

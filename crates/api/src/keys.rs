@@ -490,7 +490,7 @@ pub struct KeyExport {
     /// hex (default) or base64, of symmetric keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
-    /// raw, or pkcs8.
+    /// raw, pkcs8 or, of RSA keys, pkcs1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// Wrapped by this key of the domain: AES-KWP, or RSA-OAEP with SHA-256; base64.

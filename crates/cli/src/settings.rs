@@ -136,6 +136,14 @@ mod tests {
     }
 
     #[test]
+    fn without_any_setting_it_serves_tls_on_this_machine_only() {
+        let found = settings(&[]).unwrap();
+        assert!(found.tls && found.listen.ip().is_loopback());
+        assert_eq!(format!("https://{}", found.listen), crate::profile::DEFAULT_URL);
+        assert_eq!(found.data, std::path::Path::new(crate::profile::DEFAULT_DATA));
+    }
+
+    #[test]
     fn what_is_unknown_or_of_another_type_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "no_such_setting = 1\n").unwrap();

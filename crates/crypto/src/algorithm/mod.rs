@@ -145,6 +145,11 @@ impl Material {
         Ok(pem::encode("PRIVATE KEY", self.export(Format::Pkcs8)?.expose()))
     }
 
+    /// An RSA key as PKCS#1 in PEM.
+    pub fn export_pem_pkcs1(&self) -> Result<SecretBytes, AlgorithmError> {
+        Ok(pem::encode("RSA PRIVATE KEY", self.export(Format::Pkcs1)?.expose()))
+    }
+
     /// The public half: SubjectPublicKeyInfo, DER (RFC 5280).
     pub fn public_key(&self) -> Result<Vec<u8>, AlgorithmError> {
         match self.spec.algorithm() {

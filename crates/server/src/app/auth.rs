@@ -144,6 +144,7 @@ impl Ctx {
             (name, _) => self.domain_named(name.as_deref()).map_err(|_| wrong())?,
         };
         let stored = self.password_check(auth_domain, &username, given).await?;
+        self.app.counters.logged_in(stored.id(), self.now);
         let who = Who { user: stored.id(), auth_domain, domain };
         if stored.header.password_change_required || r.issue_refresh_token == Some(false) {
             return self.issue(None, who);

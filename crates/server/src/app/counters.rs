@@ -1,7 +1,10 @@
 //! What is counted of every call: how often, how it ended, how long it took.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use keyark_api::ErrorCode;
-use keyark_model::Time;
+use keyark_model::{Id, Time};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -20,6 +23,8 @@ pub struct Counters {
     /// By operation id, in seconds.
     pub latency: Family<[Label; 1], Histogram>,
     pub failed_logins: Counter,
+    /// How often each user logged in, and when last.
+    logins: Mutex<HashMap<Id, (u64, Time)>>,
 }
 
 impl Counters {
@@ -29,7 +34,21 @@ impl Counters {
             requests: Family::default(),
             latency: Family::new_with_constructor(latency as fn() -> Histogram),
             failed_logins: Counter::default(),
+            logins: Mutex::default(),
         }
+    }
+
+    /// A user has logged in with a password.
+    pub fn logged_in(&self, user: Id, now: Time) {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = logins.entry(user).or_insert((0, now));
+        *seen = (seen.0 + 1, now);
+    }
+
+    /// How often a user logged in since the start, and when last.
+    pub fn logins_of(&self, user: Id) -> (u64, Option<Time>) {
+        let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.get(&user).map_or((0, None), |(count, last)| (*count, Some(*last)))
     }
 
     /// A call of an operation has ended: with an error's code or the status of success.

@@ -17,6 +17,7 @@ use super::core::{Core, KekHeader};
 use super::ctx::{Ctx, account_of, confirmed, uri_of, wildcard};
 use super::error::{AppError, Result};
 use super::groups::groups_built_in;
+use super::keys::{APPLICATION, DEV_ACCOUNT};
 use super::records::{Header, Stored};
 use super::users::{UserHeader, name_allowed, user_id};
 use super::{App, Handle, Reply};
@@ -87,6 +88,8 @@ fn shown(core: &Core, stored: &Stored<DomainHeader>) -> Result<Domain> {
         id: id.to_string(),
         uri: uri_of(DomainId::ROOT, "admin:domains", id),
         account: account_of(DomainId::ROOT),
+        application: APPLICATION.into(),
+        dev_account: DEV_ACCOUNT.into(),
         name: h.name.clone(),
         description: h.description.clone(),
         created_at: h.created_at,

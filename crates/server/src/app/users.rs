@@ -49,6 +49,7 @@ pub async fn verifier(password: String) -> Result<String> {
 
 fn shown(app: &App, core: &Core, stored: &Stored<UserHeader>) -> Result<User> {
     let h = &stored.header;
+    let (logins_count, last_login) = app.counters.logins_of(stored.id());
     let (failed, locked) = app.lockout.of(&account_key(stored.record.domain, &h.name));
     Ok(User {
         user_id: format!("local|{}", stored.id()),
@@ -60,8 +61,8 @@ fn shown(app: &App, core: &Core, stored: &Stored<UserHeader>) -> Result<User> {
         updated_at: h.updated_at,
         password_changed_at: h.password_changed_at,
         password_change_required: h.password_change_required,
-        logins_count: 0,
-        last_login: None,
+        logins_count,
+        last_login,
         failed_logins_count: u64::from(failed),
         account_lockout_at: locked,
         is_domain_user: h.is_domain_user,

@@ -8,6 +8,7 @@ pub mod read;
 pub mod serve;
 pub mod tls;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -59,9 +60,13 @@ where
             }
         }
     };
-    for path in std::iter::once(&E::PATH).chain(E::ALSO) {
-        let method: MethodRouter<Arc<App>> = on(filter(E::METHOD), handler.clone());
-        router = router.route(path, method.clone()).route(&format!("/api{path}"), method);
+    // A slash at the end is welcome on every path, whether the list of endpoints names it or not.
+    let paths: BTreeSet<&str> = std::iter::once(&E::PATH).chain(E::ALSO).map(|p| p.trim_end_matches('/')).collect();
+    for path in paths {
+        for at in [path.to_owned(), format!("{path}/"), format!("/api{path}"), format!("/api{path}/")] {
+            let method: MethodRouter<Arc<App>> = on(filter(E::METHOD), handler.clone());
+            router = router.route(&at, method);
+        }
     }
     router
 }

@@ -34,6 +34,9 @@ fn a_login_answers_a_token_of_300_seconds_and_a_refresh_token() {
     let claims = claims.split('.').nth(1).unwrap();
     let claims: Value = serde_json::from_slice(&base64_simd::URL_SAFE_NO_PAD.decode_to_vec(claims).unwrap()).unwrap();
     assert_eq!(claims["aud"], "keyark");
+    let core = server.app().core().unwrap();
+    assert_eq!(claims["iss"], core.incarnation.to_string());
+    assert_eq!(claims["cust"]["domain_id"], "00000000-0000-0000-0000-000000000000", "{claims}");
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 300);
     assert_eq!(claims["cust"]["groups"], json!(["admin"]));
     let me = server.nobody().with_token(&text(&issued, "jwt"));
@@ -69,12 +72,31 @@ fn what_a_login_refuses() {
     post(long).fails(ErrorCode::InvalidParam, "43200");
 }
 
+/// Everything that lies in the store's files.
+fn store_bytes(server: &TestServer) -> Vec<u8> {
+    let files = std::fs::read_dir(server.app().folder.path()).unwrap().map(|file| file.unwrap().path());
+    let of_store = files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("store.db"));
+    of_store.flat_map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
 #[test]
 fn a_refresh_rotates_and_a_second_use_revokes_the_family() {
     let server = TestServer::start();
     let first = login(&server, "admin");
     let second = refresh(&server, &text(&first, "refresh_token")).ok(200);
     assert_ne!(first["refresh_token"], second["refresh_token"]);
+    let token = text(&second, "refresh_token");
+    let (family, secret) = token.split_once('.').unwrap();
+    assert_eq!(family, text(&second, "refresh_token_id"));
+    assert_eq!(base64_simd::URL_SAFE_NO_PAD.decode_to_vec(secret).unwrap().len(), 32, "256 random bits");
+    // The store has the hash of the token and not the token.
+    let stored = store_bytes(&server);
+    let hash = keyark_crypto::hash::sha256(&[token.as_bytes()]).to_string();
+    assert!(holds(&stored, &hash) && !holds(&stored, secret));
     assert_eq!(first["refresh_token_id"], second["refresh_token_id"]);
     let me = server.nobody().with_token(&text(&second, "jwt"));
     me.get("/v1/auth/self/user").ok(200);
@@ -98,6 +120,22 @@ fn refresh_tokens_end_with_their_life_or_when_unused() {
     refresh(&server, &text(&unused, "refresh_token")).fails(ErrorCode::Unauthorized, "refresh token");
     server.advance(300);
     refresh(&server, &text(&short, "refresh_token")).fails(ErrorCode::Unauthorized, "refresh token");
+}
+
+#[test]
+fn labels_of_a_token_are_shown_and_kept_over_a_refresh() {
+    let server = TestServer::start();
+    let body = json!({ "username": "admin", "password": PASSWORD, "labels": ["laptop", "ci"],
+        "refresh_token_lifetime": 20, "refresh_token_revoke_unused_in": 7 });
+    let issued = server.nobody().post("/v1/auth/tokens", body).ok(200);
+    let family = text(&issued, "refresh_token_id");
+    let shown = || server.admin.get(&format!("/v1/auth/tokens/{family}")).ok(200);
+    assert_eq!(shown()["labels"], json!(["laptop", "ci"]));
+    let listed = server.admin.get("/v1/auth/tokens?limit=-1").ok(200);
+    let of = listed["resources"].as_array().unwrap().iter().find(|t| t["id"] == family.as_str()).unwrap();
+    assert_eq!(of["labels"], json!(["laptop", "ci"]));
+    refresh(&server, &text(&issued, "refresh_token")).ok(200);
+    assert_eq!(shown()["labels"], json!(["laptop", "ci"]));
 }
 
 #[test]

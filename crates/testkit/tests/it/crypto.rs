@@ -346,3 +346,29 @@ fn random_bytes_are_as_many_as_asked() {
     assert_eq!(text(&hex, "data").len(), 131_072);
     assert_ne!(default, post(&server.admin, "random", json!({})).ok(200));
 }
+
+#[test]
+fn a_key_is_named_by_id_name_or_alias_and_a_version_pins_it() {
+    let server = TestServer::start();
+    let made = server.admin.key(json!({ "name": "name", "aliases": [{ "alias": "alias" }] }));
+    let id = text(&made, "id");
+    let old = server.admin.encrypt(&id, "old");
+    server.admin.post("/v1/vault/keys2/name/versions", json!({})).ok(201);
+    for (named, kind) in [(id.as_str(), "id"), ("name", "name"), ("alias", "alias")] {
+        for kind in [json!({}), json!({ "type": kind })] {
+            let body = with(json!({ "id": named, "plaintext": base64("x") }), kind.clone());
+            let sealed = post(&server.admin, "encrypt", body).ok(200);
+            assert_eq!((&sealed["id"], &sealed["version"]), (&json!(id), &json!(1)), "{named} {kind}");
+            let mut opened = old.clone();
+            opened["id"] = named.into();
+            let opened = with(opened, kind);
+            assert_eq!(post(&server.admin, "decrypt", opened.clone()).ok(200)["plaintext"], base64("old"));
+            let newer = with(opened, json!({ "version": 1 }));
+            post(&server.admin, "decrypt", newer).fails(ErrorCode::CryptoFailed, "");
+        }
+    }
+    for (named, kind) in [("name", "alias"), ("alias", "name"), ("name", "id")] {
+        let body = json!({ "id": named, "type": kind, "plaintext": base64("x") });
+        post(&server.admin, "encrypt", body).fails(ErrorCode::NotFound, "not found");
+    }
+}

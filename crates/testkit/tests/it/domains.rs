@@ -16,6 +16,11 @@ fn a_domain_is_made_shown_changed_and_deleted() {
         (&json!("sales"), &json!(1), &json!(true))
     );
     assert_eq!(made["usage"], json!({ "keys": 0, "secrets": 0 }));
+    for field in ["id", "uri", "account", "application", "devAccount", "createdAt", "updatedAt"] {
+        assert!(made[field].as_str().is_some_and(|text| !text.is_empty()), "{field} of {made}");
+    }
+    assert_eq!((&made["description"], &made["quotas"]), (&json!("d"), &json!({})));
+    assert_eq!(made["createdAt"], "2026-01-01T00:00:00.000000000Z");
     let id = made["id"].as_str().unwrap();
     for named in ["sales", id] {
         assert_eq!(server.admin.get(&format!("/v1/domains/{named}")).ok(200)["id"], made["id"]);
@@ -85,6 +90,24 @@ fn quotas_count_versions_and_hold() {
     domain.admin.key(json!({ "name": "d" }));
     // Another domain's quota is its own.
     server.admin.key(json!({ "name": "d" }));
+}
+
+#[test]
+fn the_quota_of_secrets_holds_beside_that_of_keys() {
+    let server = TestServer::start();
+    let domain = server.domain("small");
+    server.admin.patch("/v1/domains/small", json!({ "quotas": { "secrets": 1 } })).ok(200);
+    domain.admin.key(json!({ "name": "k" }));
+    let secret = |name: &str| {
+        let body = json!({ "name": name, "key": "k", "material": "aGVsbG8=" });
+        domain.admin.post("/v1/vault/secrets", body)
+    };
+    secret("a").ok(201);
+    secret("b").fails(ErrorCode::QuotaExceeded, "1 secrets");
+    assert_eq!(server.admin.get("/v1/domains/small").ok(200)["usage"], json!({ "keys": 1, "secrets": 1 }));
+    domain.admin.key(json!({ "name": "a key is no secret" }));
+    domain.admin.delete("/v1/vault/secrets/a?confirm=a").ok(204);
+    secret("b").ok(201);
 }
 
 #[test]
@@ -197,4 +220,32 @@ fn a_kek_is_rotated_and_old_keys_still_open() {
     assert_eq!(domain.admin.decrypt(&made), "before");
     server.admin.get("/v1/domains/sales/keks").fails(ErrorCode::NotFound, "not found");
     server.admin.post("/v1/domains/sales/rotate-kek", json!({})).fails(ErrorCode::NotFound, "not found");
+}
+
+#[test]
+fn what_a_policy_names_is_in_its_domain() {
+    let server = TestServer::start();
+    let (mine, theirs) = (server.domain("mine"), server.domain("theirs"));
+    for client in [&mine.admin, &theirs.admin] {
+        client.key(json!({ "name": "common" }));
+    }
+    theirs.admin.key(json!({ "name": "k" }));
+    let set = json!({ "name": "docs", "resources": [{ "directory": "/data", "file": "*" }] });
+    theirs.admin.post("/v1/transparent-encryption/resourcesets", set).ok(201);
+    let policy = |set: &str, key: &str| {
+        json!({ "name": "p", "policy_type": "STANDARD",
+            "security_rules": [{ "effect": "permit,applykey", "resource_set_id": set }], "key_rules": [{ "key_id": key }] })
+    };
+    let policies = "/v1/transparent-encryption/policies";
+    for (client, set, key, missing) in [
+        (&theirs.admin, "none", "k", "none"),
+        (&theirs.admin, "docs", "none", "none"),
+        (&mine.admin, "docs", "common", "docs"),
+    ] {
+        let refused = client.post(policies, policy(set, key));
+        assert!((400..500).contains(&refused.status), "{refused}");
+        assert!(refused.text("message").contains(missing), "{refused}");
+        assert_eq!(client.get(policies).ok(200)["total"], 0, "a refused policy leaves nothing");
+    }
+    theirs.admin.post(policies, policy("docs", "k")).ok(201);
 }

@@ -27,8 +27,9 @@ fn every_path_is_also_under_api() {
         for path in std::iter::once(endpoint.path).chain(endpoint.also.iter().copied()) {
             let at: Vec<_> = path.split('/').map(|s| if s.starts_with('{') { "x" } else { s }).collect();
             let at = at.join("/");
-            for prefix in ["", "/api"] {
-                let answer = server.nobody().send(endpoint.method.as_str(), &format!("{prefix}{at}"), None, &[]);
+            for (prefix, end) in [("", ""), ("/api", ""), ("", "/"), ("/api", "/")] {
+                let at = at.trim_end_matches('/');
+                let answer = server.nobody().send(endpoint.method.as_str(), &format!("{prefix}{at}{end}"), None, &[]);
                 let message = answer.json["message"].as_str().unwrap_or_default();
                 assert!(!message.contains("no such path") && !message.contains("this method"), "{answer}");
                 assert_ne!(answer.status, 500, "{answer}");

@@ -36,6 +36,13 @@ fn permissions_give_groups_single_operations() {
         outsider.get(&at(key)).fails(ErrorCode::NotFound, &format!("{key:?} was not found"));
         encrypt(&outsider, key).fails(ErrorCode::NotFound, &format!("{key:?} was not found"));
     }
+    // ReadKey shows a key and lends nothing else.
+    let permissions = json!({ "ReadKey": ["Readers"] });
+    server.admin.key(json!({ "name": "seen", "meta": { "permissions": permissions } }));
+    assert_eq!(reader.get(&at("seen")).ok(200)["name"], "seen");
+    encrypt(&reader, "seen").fails(ErrorCode::Forbidden, "encrypt");
+    reader.post(&format!("{}/export", at("seen")), json!({})).fails(ErrorCode::Forbidden, "key_export");
+    writer.get(&at("seen")).fails(ErrorCode::NotFound, "not found");
     // Taken away, it is gone at once.
     server.admin.patch(&at("shared"), json!({ "meta": { "permissions": {} } })).ok(200);
     encrypt(&writer, "shared").fails(ErrorCode::NotFound, "not found");

@@ -171,6 +171,15 @@ fn a_given_id_is_kept_and_comes_back_after_a_deletion() {
     let id = "01890000-0000-7000-8000-00000000abcd";
     let made = server.admin.key(json!({ "id": id, "name": "mine", "material": "11".repeat(32) }));
     assert_eq!((&made["id"], &made["uuid"]), (&json!(id), &json!(id)));
+    let named = json!({ "muid": "muid-of-another-system", "keyId": "0123456789abcdef", "material": "33".repeat(32),
+        "state": "Pre-Active", "activationDate": "2030-01-01T00:00:00Z" });
+    let named = server.admin.key(named);
+    let named = server.admin.get(&at(named["id"].as_str().unwrap())).ok(200);
+    assert_eq!((&named["muid"], &named["keyId"]), (&json!("muid-of-another-system"), &json!("0123456789abcdef")));
+    assert_eq!(
+        (&named["state"], &named["activationDate"]),
+        (&json!("Pre-Active"), &json!("2030-01-01T00:00:00.000000000Z"))
+    );
     server.admin.delete(&format!("{}?confirm=mine", at("mine"))).ok(204);
     server.admin.get(&at(id)).fails(ErrorCode::NotFound, "not found");
     let again = server.admin.key(json!({ "uuid": id, "name": "mine", "material": "22".repeat(32) }));
@@ -191,6 +200,16 @@ fn a_key_is_found_by_id_name_and_alias() {
         assert_eq!(server.admin.get(&at(text)).ok(200)["id"], id);
         assert_eq!(server.admin.get(&format!("{}?type={kind}", at(text))).ok(200)["id"], id);
     }
+    let uri = made["uri"].as_str().unwrap();
+    for text in [uri, "urn:x"] {
+        let path = at(&text.replace(':', "%3A"));
+        assert_eq!(server.admin.get(&format!("{path}?type=uri")).ok(200)["id"], id, "{text}");
+    }
+    assert_eq!(server.admin.get(&at("urn%3Ax")).ok(200)["id"], id);
+    for elsewhere in ["kylo%3Akylo%3Avault%3Akeys%3Anone-v0", "kylo%3Akylo%3Avault%3Asecrets%3Aname-v0"] {
+        server.admin.get(&format!("{}?type=uri", at(elsewhere))).fails(ErrorCode::NotFound, "not found");
+    }
+    server.admin.get(&format!("{}?type=uri", at("nowhere"))).fails(ErrorCode::NotFound, "not found");
     server.admin.get(&format!("{}?type=id", at("name"))).fails(ErrorCode::NotFound, "not found");
     server.admin.get(&format!("{}?type=name", at(id))).fails(ErrorCode::NotFound, "not found");
     server.admin.get(&format!("{}?type=colour", at("name"))).fails(ErrorCode::InvalidParam, "id, name, alias or uri");
@@ -363,6 +382,12 @@ fn links_join_keys_of_one_domain() {
     server.admin.post(&links, json!({ "type": "parent", "target": "none" })).fails(ErrorCode::NotFound, "not found");
     assert_eq!(server.admin.get(&links).ok(200)["total"], 1);
     assert_eq!(server.admin.get(&format!("{}?fields=links", at("k"))).ok(200)["links"].as_array().unwrap().len(), 1);
+    let both = server.admin.get("/v1/vault/keys2?name=k&fields=meta,links").ok(200);
+    assert_eq!(both["resources"][0]["links"].as_array().unwrap().len(), 1);
+    let plain = server.admin.get("/v1/vault/keys2?name=k").ok(200);
+    assert_eq!(plain["resources"][0]["name"], "k");
+    assert!(plain["resources"][0].get("links").is_none(), "{plain}");
+    assert!(server.admin.get(&format!("{}?fields=meta", at("k"))).ok(200).get("links").is_none());
     server.admin.delete(&format!("{links}/{}", made["id"].as_str().unwrap())).ok(204);
     server.admin.delete(&format!("{links}/{}", made["id"].as_str().unwrap())).fails(ErrorCode::NotFound, "link");
     assert_eq!(server.admin.get(&links).ok(200)["total"], 0);
@@ -399,6 +424,38 @@ fn unexportable_never_leaves_and_is_not_taken_back() {
     refused.fails(ErrorCode::Unexportable, "");
     assert_eq!(server.admin.get(&at("k")).ok(200)["versionsCount"], 1, "a refused version is not made");
     assert_eq!(server.admin.decrypt(&server.admin.encrypt("k", "x")), "x");
+}
+
+#[test]
+fn private_keys_leave_as_pkcs1_and_pkcs8() {
+    let server = TestServer::start();
+    for (name, fields, formats) in [
+        ("rsa", json!({ "algorithm": "RSA", "size": 2048 }), ["pkcs1", "pkcs8"].as_slice()),
+        ("ec", json!({ "algorithm": "EC", "curveid": "secp256r1" }), &["pkcs8"]),
+    ] {
+        let made = server.admin.key(with(json!({ "name": name }), fields.clone()));
+        for &format in formats {
+            let export = format!("{}/export", at(name));
+            let exported = server.admin.post(&export, json!({ "format": format })).ok(200);
+            let begin =
+                if format == "pkcs1" { "-----BEGIN RSA PRIVATE KEY-----" } else { "-----BEGIN PRIVATE KEY-----" };
+            assert!(exported["material"].as_str().unwrap().starts_with(begin), "{name} {format}");
+            let import = with(fields.clone(), json!({ "material": exported["material"], "format": format }));
+            assert_eq!(server.admin.key(import)["sha256Fingerprint"], made["sha256Fingerprint"], "{name} {format}");
+        }
+    }
+    server.admin.post(&format!("{}/export", at("ec")), json!({ "format": "pkcs1" })).fails(ErrorCode::InvalidParam, "");
+}
+
+#[test]
+fn a_fingerprint_says_nothing_of_what_the_key_encrypts() {
+    let server = TestServer::start();
+    let made = server.admin.key(json!({ "material": "00".repeat(32) }));
+    let same = server.admin.key(json!({ "material": "00".repeat(32) }));
+    let fingerprint = made["sha256Fingerprint"].as_str().unwrap();
+    assert_eq!(fingerprint, same["sha256Fingerprint"], "it follows from the key alone");
+    // AES-256 of a block of zeros under a key of zeros, as a check value of three or more bytes would show it.
+    assert!(!fingerprint.starts_with("dc95c0"), "{fingerprint}");
 }
 
 #[test]

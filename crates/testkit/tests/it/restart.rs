@@ -19,6 +19,10 @@ fn portrait(client: &Client) -> Vec<Value> {
         // Last use is kept in memory only.
         key.as_object_mut().unwrap().remove("lastUsedAt");
     }
+    for user in all[1].as_array_mut().unwrap() {
+        // Logins, too, are counted since the start.
+        user.as_object_mut().unwrap().retain(|field, _| field != "logins_count" && field != "last_login");
+    }
     all
 }
 

@@ -42,6 +42,59 @@ fn metrics_count_what_was_asked() {
     assert!(!page().contains("a tenant's secret name"));
 }
 
+/// What a scraper would refuse in a page of metrics: a sample without type, a family said twice, a value that is no number.
+fn lint(page: &str) {
+    let (mut types, mut samples) = (std::collections::HashMap::new(), std::collections::HashSet::new());
+    let mut helped = std::collections::HashSet::new();
+    for line in page.lines().filter(|l| !l.is_empty() && *l != "# EOF") {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words.as_slice() {
+            ["#", "HELP", name, help] => assert!(!help.is_empty() && helped.insert(*name), "{line}"),
+            ["#", "TYPE", name, kind] => {
+                assert!(["counter", "gauge", "histogram"].contains(kind), "{line}");
+                assert!(helped.contains(name) && types.insert(*name, *kind).is_none(), "{line}");
+            }
+            _ => {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                assert!(value.parse::<f64>().is_ok_and(|v| !v.is_nan()), "{line}");
+                assert!(samples.insert(series), "twice: {line}");
+                let name = series.split('{').next().unwrap();
+                assert!(name.starts_with("keyark_"), "{line}");
+                let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+                let family = family.filter(|f| types.get(f) == Some(&"histogram")).unwrap_or(name);
+                let kind = types.get(family).unwrap_or_else(|| panic!("no type before {line}"));
+                assert!(*kind != "counter" || name.ends_with("_total"), "{line}");
+            }
+        }
+    }
+    assert!(types.len() > 5, "{page}");
+}
+
+#[test]
+fn a_scraper_finds_nothing_to_refuse_in_the_metrics() {
+    let server = TestServer::start();
+    server.domain("tenant").admin.key(json!({ "name": "k" }));
+    server.admin.get("/v1/vault/keys2/none").fails(ErrorCode::NotFound, "");
+    let page = server.nobody().get("/metrics");
+    assert!(page.header("content-type").starts_with("text/plain; version=0.0.4"), "{}", page.header("content-type"));
+    lint(&String::from_utf8(page.body).unwrap());
+}
+
+#[test]
+fn an_answer_waits_for_its_usage_record_where_so_set() {
+    let server =
+        TestServer::start_with(|settings| settings.audit = serde_json::from_value(json!("before-answer")).unwrap());
+    server.admin.key(json!({ "name": "k" }));
+    let log = server.app().folder.usage();
+    let log = rusqlite::Connection::open_with_flags(log, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let written = || -> i64 { log.query_row("SELECT coalesce(sum(count), 0) FROM batch", [], |r| r.get(0)).unwrap() };
+    let before = written();
+    for n in 1..=5 {
+        server.admin.encrypt("k", "data");
+        assert_eq!(written(), before + n, "the record is in the file when the answer is here");
+    }
+}
+
 #[test]
 fn the_browsable_page_asks_nobody_outside() {
     let server = TestServer::start();
@@ -127,4 +180,26 @@ fn the_usage_log_has_reads_refusals_and_cryptography_and_nothing_of_others() {
     server.restart();
     server.admin.renew();
     assert_eq!(of(&server.admin, "key_get"), 1, "kept over a restart");
+}
+
+#[test]
+fn jobs_are_listed_newest_first_and_paged() {
+    let server = TestServer::start();
+    server.admin.post("/v1/backupkeys", json!({})).ok(201);
+    let mut made: Vec<Value> = Vec::new();
+    for _ in 0..3 {
+        made.insert(0, server.admin.backup(json!({}))["id"].clone());
+        server.advance(1);
+    }
+    let listed = server.admin.get("/v1/jobs").ok(200);
+    assert_eq!(listed["total"], 3);
+    let all = listed["resources"].as_array().unwrap();
+    assert_eq!(all.iter().map(|job| job["resource"].clone()).collect::<Vec<_>>(), made);
+    for job in all {
+        assert_eq!((&job["status"], &job["cancellable"]), (&json!("completed"), &json!(false)), "{job}");
+        assert!(job["finishedAt"].is_string() && job["startedAt"].is_string(), "{job}");
+        assert_eq!(&server.admin.get(&format!("/v1/jobs/{}", job["id"].as_str().unwrap())).ok(200), job);
+    }
+    let page = server.admin.get("/v1/jobs?skip=1&limit=1").ok(200);
+    assert_eq!((page["resources"].as_array().unwrap().len(), &page["resources"][0]), (1, &all[1]));
 }

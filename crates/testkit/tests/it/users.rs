@@ -37,6 +37,34 @@ fn a_user_is_made_shown_changed_and_deleted() {
         (&json!("Ada"), &json!("Ada@local"), &json!("countess"))
     );
     assert_eq!(made["user_metadata"], json!({ "team": "engines" }));
+    let fields: std::collections::BTreeSet<&str> = made.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "created_at",
+        "disabled",
+        "email",
+        "failed_logins_count",
+        "is_domain_user",
+        "logins_count",
+        "name",
+        "nickname",
+        "password_change_required",
+        "password_changed_at",
+        "updated_at",
+        "user_id",
+        "user_metadata",
+        "username",
+    ];
+    assert_eq!(fields.into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!((&made["logins_count"], &made["failed_logins_count"]), (&json!(0), &json!(0)));
+    assert_eq!((&made["is_domain_user"], &made["disabled"]), (&json!(false), &json!(false)));
+    assert_eq!(made["password_changed_at"], "2026-01-01T00:00:00.000000000Z");
+    server.nobody().log_in(json!({ "username": "ada", "password": PASSWORD }));
+    let seen = server.admin.get(&path(&made)).ok(200);
+    assert_eq!((&seen["logins_count"], &seen["last_login"]), (&json!(1), &json!("2026-01-01T00:00:00.000000000Z")));
+    // A user name is for ever.
+    let renamed = server.admin.patch(&path(&made), json!({ "username": "Countess" }));
+    renamed.fails(ErrorCode::BadRequest, "username");
+    assert_eq!(server.admin.get(&path(&made)).ok(200)["username"], "Ada");
     for secret in ["password", "verifier", "body"] {
         assert!(made.get(secret).is_none(), "{made}");
     }
@@ -279,6 +307,7 @@ fn groups_have_members_and_built_in_ones_stay() {
     for role in Role::ALL {
         let built_in = format!("/v1/usermgmt/groups/{}", role.name().replace(' ', "%20"));
         server.admin.delete(&built_in).fails(ErrorCode::Conflict, "built-in");
+        server.admin.patch(&built_in, json!({ "name": "other" })).fails(ErrorCode::InvalidParam, "path");
     }
     let nobody = "/v1/usermgmt/groups/Key%20Users/users/local|00000000-0000-0000-0000-000000000001";
     server.admin.post(nobody, json!({})).fails(ErrorCode::NotFound, "not found");

@@ -10,7 +10,7 @@ use crate::app::ctx::Ctx;
 use crate::app::error::{AppError, Result};
 use crate::app::{App, Handle, Reply};
 
-/// Puts the material into an answer: hexadecimal or base64 for symmetric keys, PEM for others unless raw was asked for.
+/// Puts the material into an answer: hexadecimal or base64 for symmetric keys, PEM for others (PKCS#8 unless told otherwise) unless raw was asked for.
 pub fn material_show(key: &mut Key, material: &Material, format: Option<&str>, encoding: Option<&str>) -> Result<()> {
     let symmetric = material.spec().is_symmetric();
     match (format, symmetric) {
@@ -18,6 +18,11 @@ pub fn material_show(key: &mut Key, material: &Material, format: Option<&str>, e
             let pem = material.export_pem()?;
             key.material = Some(String::from_utf8_lossy(pem.expose()).into_owned());
             key.format = Some("pkcs8".into());
+        }
+        (Some("pkcs1"), false) => {
+            let pem = material.export_pem_pkcs1()?;
+            key.material = Some(String::from_utf8_lossy(pem.expose()).into_owned());
+            key.format = Some("pkcs1".into());
         }
         (None | Some("raw"), _) => {
             let bytes = material.export(Format::Raw)?;
@@ -28,7 +33,7 @@ pub fn material_show(key: &mut Key, material: &Material, format: Option<&str>, e
             };
             (key.material, key.encoding, key.format) = (Some(text), Some(word.into()), Some("raw".into()));
         }
-        _ => return Err(AppError::invalid("format is raw for symmetric keys, pkcs8 or raw for others")),
+        _ => return Err(AppError::invalid("format is raw for symmetric keys, pkcs8, pkcs1 (RSA) or raw for others")),
     }
     Ok(())
 }

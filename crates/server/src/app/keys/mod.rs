@@ -41,8 +41,25 @@ pub fn key_find(core: &Core, domain: DomainId, text: &str, kind: Option<&str>) -
         Some("id") => {
             core.load(domain, text.parse().map_err(|_| AppError::not_found(format_args!("the key {text:?}")))?)
         }
-        Some("name" | "alias" | "uri") => core.load_named(domain, text.rsplit(':').next().unwrap_or(text)),
+        Some(kind @ ("name" | "alias")) => {
+            let found = core.load_named::<KeyHeader>(domain, text)?;
+            match (found.header.name.as_str() == text) == (kind == "name") {
+                true => Ok(found),
+                false => Err(AppError::not_found(format_args!("the key {text:?}"))),
+            }
+        }
+        Some("uri") => key_find_by_uri(core, domain, text),
         Some(_) => Err(AppError::invalid("type is id, name, alias or uri")),
+    }
+}
+
+/// One key by an alias that is a URI, or by the URI that the key is shown with, whichever version that names.
+fn key_find_by_uri(core: &Core, domain: DomainId, uri: &str) -> Result<Stored<KeyHeader>> {
+    let own = uri_of(domain, "vault:keys", "");
+    let shown = uri.strip_prefix(&own).and_then(|rest| rest.rsplit_once("-v"));
+    match shown.filter(|(_, version)| version.parse::<u32>().is_ok()) {
+        Some((name, _)) => core.load_named(domain, name),
+        None => core.load_named(domain, uri),
     }
 }
 

@@ -1,0 +1,223 @@
+//! The program as a person starts it: what `serve` says, where it keeps things, how it stops, completions and manuals.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// The binary in this home, with nothing of this machine's settings.
+fn keyark(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyark"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("KEYARK") || name.to_string_lossy().starts_with("XDG") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(home).env("HOME", home).stdin(Stdio::null());
+    command
+}
+
+fn out(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A server that was started, killed if its test fails.
+struct Serving {
+    child: Child,
+    told: String,
+    errors: BufReader<std::process::ChildStderr>,
+}
+
+impl Serving {
+    /// Starts it and reads what it says up to a line that begins so.
+    fn start(command: &mut Command, last: &str) -> Serving {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let (mut told, mut lines) = (String::new(), BufReader::new(child.stdout.take().unwrap()));
+        while !told.lines().last().unwrap_or_default().trim_start().starts_with(last) {
+            assert_ne!(lines.read_line(&mut told).unwrap(), 0, "it ended after\n{told}");
+        }
+        Serving { child, told, errors }
+    }
+
+    /// What stands behind this word in what it said.
+    fn said(&self, word: &str) -> String {
+        let line = self.told.lines().find_map(|l| l.trim_start().strip_prefix(word));
+        line.unwrap_or_else(|| panic!("no {word:?} in\n{}", self.told)).trim().to_owned()
+    }
+
+    /// What Ctrl-C sends.
+    fn interrupt(&self) {
+        let sent = Command::new("bash").args(["-c", &format!("kill -INT {}", self.child.id())]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Reads its messages up to one with this text.
+    fn wait_for(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(self.errors.read_line(&mut line).unwrap(), 0, "it never said {text:?}");
+        }
+    }
+
+    /// Interrupts it and asserts that it ends well.
+    fn end(mut self) {
+        self.interrupt();
+        self.wait_for("stopped");
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_first_start_needs_no_setting_and_says_what_comes_next() {
+    let home = tempfile::tempdir().unwrap();
+    // Any free port, because the usual one may be taken on the machine of a test.
+    let any_port = ("KEYARK_LISTEN", "127.0.0.1:0");
+    let server = Serving::start(keyark(home.path()).arg("serve").envs([any_port]), "First password");
+    let url = server.said("Keyark serves at");
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    assert_eq!(server.said("data"), "keyark-data");
+    let (ca, anchor) = (server.said("authority"), server.said("anchor"));
+    let pem = std::fs::read_to_string(home.path().join(&ca)).unwrap();
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"), "{pem}");
+    let next = server.told.split_once("\nNext:\n").unwrap().1;
+    let next: Vec<&str> = next.lines().take(3).map(str::trim).collect();
+    let login = format!("keyark login {url} --ca {ca} --user admin");
+    let expected = [
+        login.as_str(),
+        "keyark backupkeys create --scope system --default",
+        "keyark keys create --name first-key --algorithm AES --size 256",
+    ];
+    assert_eq!(next, expected);
+    assert_eq!(server.told.matches("keyark ").count(), 3, "three commands, no more\n{}", server.told);
+
+    let file = home.path().join("keyark-data/first-password");
+    let password = server.said("First password of admin, good for 24 hours, in");
+    assert_eq!(home.path().join(&password).canonicalize().unwrap(), home.path().join(&password), "{file:?}");
+    let mode = std::fs::metadata(home.path().join(&password)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let secret = std::fs::read_to_string(home.path().join(&password)).unwrap();
+    assert_eq!(secret.trim().len(), 4 * 8 + 3);
+    assert!(!server.told.contains(secret.trim()), "a pipe never gets the password itself");
+    server.end();
+
+    // The second start is the same system: the same anchor, no password, nothing to do next.
+    let again = Serving::start(keyark(home.path()).arg("serve").envs([any_port]), "anchor");
+    assert_eq!(again.said("anchor"), anchor);
+    let exported = keyark(home.path()).args(["anchor", "export"]).output().unwrap();
+    assert!(!out(&exported).is_empty());
+    again.end();
+}
+
+#[test]
+fn an_interrupt_lets_requests_end_closes_the_log_and_is_no_error() {
+    let home = tempfile::tempdir().unwrap();
+    let mut serve = keyark(home.path());
+    let mut server = Serving::start(serve.args(["serve", "--no-tls", "--listen", "127.0.0.1:0"]), "First password");
+    let address = server.said("Keyark serves at").replace("http://", "");
+    let file = server.said("First password of admin, good for 24 hours, in");
+    let password = std::fs::read_to_string(home.path().join(file)).unwrap();
+    let body = format!("{{\"username\": \"admin\", \"password\": \"{}\"}}", password.trim());
+    let mut open = TcpStream::connect(&address).unwrap();
+    let length = body.len();
+    write!(open, "POST /v1/auth/tokens HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n").unwrap();
+    let mut told = BufReader::new(open.try_clone().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert!(line.starts_with("HTTP/1.1 100"), "{line}");
+    // The request is under way now.
+    server.interrupt();
+    server.wait_for("stopping: open requests may end");
+    open.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    told.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("HTTP/1.1 200") && answer.contains("password_change_required"), "{answer}");
+    server.wait_for("stopped");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert!(TcpStream::connect(&address).is_err(), "nobody listens any more");
+    let checked = keyark(home.path()).args(["store", "check", "--output", "json"]).output().unwrap();
+    assert!(!out(&checked).is_empty(), "the folder is free again and its log is whole");
+}
+
+#[test]
+fn a_setting_comes_from_a_flag_then_a_variable_then_the_file() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("keyark.toml"), "listen = \"127.0.0.1:1\"\ndata = \"of-file\"\ntls = false\n")
+        .unwrap();
+    let mut serve = keyark(home.path());
+    serve.args(["serve", "--data", "of-flag"]);
+    serve.envs([("KEYARK_CONFIG", "keyark.toml"), ("KEYARK_DATA", "of-variable"), ("KEYARK_LISTEN", "127.0.0.1:0")]);
+    let server = Serving::start(&mut serve, "First password");
+    assert_eq!(server.said("data"), "of-flag", "a flag wins over a variable");
+    let url = server.said("Keyark serves at");
+    assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":1"), "a variable wins over the file: {url}");
+    assert!(home.path().join("of-flag").is_dir());
+    assert!(!home.path().join("of-variable").exists() && !home.path().join("of-file").exists());
+    server.end();
+    for (variable, value) in [("KEYARK_LARGEST_BODY", "much"), ("KEYARK_TLS", "perhaps"), ("KEYARK_LISTEN", "here")] {
+        let refused = keyark(home.path()).arg("serve").env(variable, value).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{variable}");
+    }
+}
+
+#[test]
+fn profiles_lie_below_the_home_folder_unless_told_otherwise() {
+    let home = tempfile::tempdir().unwrap();
+    let config = |folder: &str, text: &str| {
+        let folder = home.path().join(folder).join("keyark");
+        std::fs::create_dir_all(&folder).unwrap();
+        File::create(folder.join("config.toml")).unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    let one = "[profiles.default]\nurl = \"http://127.0.0.1:1\"\n";
+    config(".config", one);
+    config("elsewhere", &one.replace(":1", ":2"));
+    let errors = |command: &mut Command| {
+        command.envs([("KEYARK_USER", "admin"), ("KEYARK_PASSWORD", "not used")]);
+        let output = command.args(["keys", "list"]).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let at_home = errors(&mut keyark(home.path()));
+    assert!(at_home.contains("http://127.0.0.1:1"), "{at_home}");
+    let elsewhere = errors(keyark(home.path()).env("XDG_CONFIG_HOME", home.path().join("elsewhere")));
+    assert!(elsewhere.contains("http://127.0.0.1:2"), "{elsewhere}");
+    let variable = errors(keyark(home.path()).env("KEYARK_URL", "http://127.0.0.1:3"));
+    assert!(variable.contains("http://127.0.0.1:3"), "{variable}");
+    let flag =
+        errors(keyark(home.path()).env("KEYARK_URL", "http://127.0.0.1:3").args(["--url", "http://127.0.0.1:4"]));
+    assert!(flag.contains("http://127.0.0.1:4"), "{flag}");
+}
+
+#[test]
+fn every_shell_has_completions_and_every_command_a_manual() {
+    let home = tempfile::tempdir().unwrap();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let text = out(&keyark(home.path()).args(["completions", shell]).output().unwrap());
+        assert!(text.contains("rotate-kek") && text.contains("backupkeys"), "{shell}");
+    }
+    // A shell takes it, and it knows the nouns.
+    let script = "eval \"$(\"$0\" completions bash)\"; COMP_WORDS=(keyark back); COMP_CWORD=1; _keyark keyark back keyark; echo \"${COMPREPLY[@]}\"";
+    let done = Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_keyark")]).output().unwrap();
+    let offered = out(&done);
+    let offered: Vec<&str> = offered.split_whitespace().collect();
+    assert!(offered.contains(&"backupkeys") && offered.iter().all(|word| word.starts_with("back")), "{offered:?}");
+    out(&keyark(home.path()).args(["man", "pages"]).output().unwrap());
+    let page = |name: &str| std::fs::read_to_string(home.path().join("pages").join(name)).unwrap();
+    for (name, word) in
+        [("keyark.1", "serve"), ("keyark-keys-create.1", "algorithm"), ("keyark-serve.1", "KEYARK_LISTEN")]
+    {
+        let text = page(name);
+        assert!(text.contains(".TH") && text.contains(word), "{name}: {text}");
+    }
+}
