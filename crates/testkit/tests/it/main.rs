@@ -10,6 +10,7 @@ mod key_permissions;
 mod keys;
 mod pages;
 mod restart;
+mod secrets;
 mod states;
 mod surfaces;
 mod users;

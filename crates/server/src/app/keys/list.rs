@@ -118,7 +118,7 @@ pub fn key_fits(c: &KeyConditions, h: &KeyHeader, now: Time) -> bool {
     any(&c.names, &|p| wildcard(p, h.name.as_str()))
         && any(&c.ids, &|id| h.versions.iter().any(|v| v.id.to_string() == id))
         && any(&c.aliases, &|p| h.aliases.iter().any(|a| wildcard(p, a.alias.as_str())))
-        && any(&c.algorithms, &|a| a.eq_ignore_ascii_case(h.spec.algorithm().word()))
+        && any(&c.algorithms, &|a| a == h.spec.algorithm().word())
         && (c.sizes.is_empty() || c.sizes.contains(&h.spec.size()))
         && any(&c.states, &|s| newest.is_some_and(|v| v.state_at(now).word().eq_ignore_ascii_case(s)))
         && c.labels.iter().all(|(k, v)| h.labels.get(k).is_some_and(|found| v.as_ref().is_none_or(|v| v == found)))
