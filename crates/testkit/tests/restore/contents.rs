@@ -202,6 +202,10 @@ fn filters_know_usage_size_never_deny_email_and_links_of_links() {
     let keys =
         |query: Value| names(&d.admin, &filtered(json!([{ "resourceType": "Keys", "resourceQuery": query }])), "keys");
     assert_eq!(keys(json!({ "size": 128 })), ["small"]);
+    assert_eq!(keys(json!({ "algorithm": "aes", "size": 128 })), ["small"], "no key is left out for a letter");
+    let unknown = json!([{ "resourceType": "Keys", "resourceQuery": { "algorithm": "AESS" } }]);
+    let refused = d.admin.post("/v1/backups", json!({ "scope": "domain", "filters": unknown }));
+    refused.fails(ErrorCode::InvalidParam, "AESS");
     let usage = d.admin.get("/v1/vault/keys2/small").ok(200)["usageMask"].clone();
     let same: Vec<String> = {
         let page = d.admin.get("/v1/vault/keys2?limit=-1").ok(200);

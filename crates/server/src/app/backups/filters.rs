@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use keyark_api::backups::Filter;
 use keyark_api::keys::KeyQuery;
-use keyark_model::key::KeyHeader;
+use keyark_model::key::{Algorithm, KeyHeader};
 use keyark_model::people::{GroupHeader, UserHeader};
 use keyark_model::{DomainId, Id, Kind, RecordFacts};
 use serde_json::Value;
@@ -63,7 +63,12 @@ impl Selected {
 
     fn keys(&mut self, ctx: &Ctx, domain: DomainId, query: &Value) -> Result<()> {
         let query: KeyQuery = read(query, "Keys")?;
-        let conditions = KeyConditions::of_query(&query);
+        let mut conditions = KeyConditions::of_query(&query);
+        // A list that matches nothing is seen at once; a backup that left keys out for a letter is not.
+        for algorithm in &mut conditions.algorithms {
+            *algorithm =
+                algorithm.parse::<Algorithm>().map_err(|e| AppError::invalid(e.to_string()))?.word().to_owned();
+        }
         for stored in ctx.core.load_all::<KeyHeader>(domain)? {
             if key_fits(&conditions, &stored.header, ctx.now) {
                 self.ids.insert((Kind::Key, stored.id()), None);
