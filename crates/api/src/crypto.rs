@@ -86,7 +86,6 @@ macro_rules! crypto {
         #[serde(rename_all = "camelCase")]
         pub struct $result {
             /// The key's id.
-            #[serde(default)]
             pub id: Uuid,
             pub version: u32,
             $($(#[$out_doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $out: Option<$out_ty>,)*

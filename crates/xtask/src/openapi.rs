@@ -3,8 +3,8 @@
 use crate::process::Outcome;
 use crate::test::run_tests;
 
-/// The tests whose name contains this compare documents that the code prints; with `KEYARK_BLESS=1` they write them.
-const TEST: &str = "openapi_document";
+/// The test that compares the document with what the code prints; with `KEYARK_BLESS=1` it writes it.
+const TEST: &str = "pages::openapi";
 
 /// Runs the comparing test, which lives beside the code that makes the document.
 pub fn openapi(arguments: &[String]) -> Outcome {
@@ -14,7 +14,7 @@ pub fn openapi(arguments: &[String]) -> Outcome {
         _ => return Err("the only argument is --bless".into()),
     };
     let variables: &[(&str, &str)] = if bless { &[("KEYARK_BLESS", "1")] } else { &[] };
-    let sum = run_tests(&["--workspace", TEST], &[], variables)?;
+    let sum = run_tests(&["--package", "keyark-testkit", "--test", "it", TEST], &[], variables)?;
     println!("test result: {sum}");
     match (sum.check(), sum.passed) {
         (Err(_), 0) => Err(format!("no test passed that has {TEST} in its name")),
