@@ -8,8 +8,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod life;
+
 use crate::endpoint::NoBody;
 use crate::{Page, endpoint};
+
+pub use life::{
+    KeyActivate, KeyArchive, KeyClone, KeyDeactivate, KeyDelete, KeyDestroy, KeyExport, KeyReactivate, KeyRecover,
+    KeyResume, KeyRevoke, KeySuspend, KeyUndelete, KeyUndestroy, KeyVersionCreate, KeyVersionList,
+};
 
 /// One version of a key as the wire shows it; the newest one unless another was asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +66,7 @@ pub struct Key {
     pub deactivation_date: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive_date: Option<Time>,
+    /// When the material was destroyed, or will be; `undestroy` cancels that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destroy_date: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +77,9 @@ pub struct Key {
     pub revocation_reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revocation_message: Option<String>,
+    /// What was said with the last change of the state.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub state_message: String,
     /// When it will be deleted; `undelete` cancels that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_date: Option<Time>,
@@ -77,11 +88,18 @@ pub struct Key {
     pub last_used_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256_fingerprint: Option<String>,
+    /// The first three bytes of the fingerprint, in hexadecimal, for comparing by eye. Derived from the key: it is not
+    /// the encryption of zeros that other products call so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_check_value: Option<String>,
     /// SPKI in PEM, of asymmetric keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publickey: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub links: Vec<KeyLink>,
+    /// Of destroyed material: archives known here that may still hold it, each until it is deleted.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub held_by: Vec<KeyHolder>,
     /// Only when asked for and allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub material: Option<String>,
@@ -92,6 +110,20 @@ pub struct Key {
     /// Id of the key that wraps `material`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wrapped_by: Option<String>,
+}
+
+/// An archive that was made while a key's material existed.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyHolder {
+    /// Of a backup of this domain; system backups are named to root only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
+    /// system or domain.
+    pub scope: String,
+    pub created_at: Time,
+    /// It holds a selection, which may leave this key out.
+    pub partial: bool,
 }
 
 /// A relation to another key of the domain.
@@ -194,6 +226,19 @@ pub struct KeyCreate {
 #[serde(deny_unknown_fields)]
 pub struct NewAlias {
     pub alias: String,
+    /// string (default) or uri.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
+}
+
+/// A change of one alias.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AliasChange {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
     /// string (default) or uri.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
@@ -347,6 +392,9 @@ pub struct KeyUpdate {
     /// Merged; null removes a member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta: Option<Map<String, Value>>,
+    /// Each adds an alias; one with an `index` changes that alias, and one with nothing else removes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<AliasChange>,
     /// True only: it cannot be taken back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unexportable: Option<bool>,
@@ -360,142 +408,6 @@ pub struct KeyUpdate {
     pub protect_stop_date: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deactivation_date: Option<Time>,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeyDelete {
-    pub id: String,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// Days until it is gone: 7 to 30, default 30.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pending_days: Option<u32>,
-    /// The exact name or id again: at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirm: Option<String>,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeyUndelete {
-    pub id: String,
-}
-
-/// Make the next version, or import it with `material`.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeyVersionCreate {
-    pub id: String,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub material: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub encoding: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub format: Option<String>,
-    /// What becomes of the replaced version: absent (stays), ProtectStop or Deactivated.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replaced_state: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub include_material: bool,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeyVersionList {
-    pub id: String,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub skip: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<i64>,
-}
-
-macro_rules! transitions {
-    ($($(#[$doc:meta])* $name:ident;)*) => {
-        $($(#[$doc])*
-        #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        pub struct $name {
-            pub id: String,
-            #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-            pub kind: Option<String>,
-            /// From 0; -1 or absent: the newest.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub version: Option<i64>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub message: Option<String>,
-        })*
-    };
-}
-
-transitions! {
-    /// Pre-Active becomes Active.
-    KeyActivate;
-    /// Nothing may be done with it until it is resumed.
-    KeySuspend;
-    /// Suspended becomes Active again.
-    KeyResume;
-    /// Old data may still be read with it, nothing new protected.
-    KeyDeactivate;
-    /// Deactivated becomes Active again.
-    KeyReactivate;
-    /// Marks it as archived; its state stays.
-    KeyArchive;
-    /// Takes the archive mark away.
-    KeyRecover;
-}
-
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeyRevoke {
-    pub id: String,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<i64>,
-    /// Unspecified, KeyCompromise, CACompromise, AffiliationChanged, Superseded, CessationOfOperation, PrivilegeWithdrawn.
-    pub reason: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub compromise_occurrence_date: Option<Time>,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeyDestroy {
-    pub id: String,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// Absent: every version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<i64>,
-    /// The exact name or id again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirm: Option<String>,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeyExport {
-    pub id: String,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<i64>,
-    /// hex (default) or base64, of symmetric keys.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub encoding: Option<String>,
-    /// raw, pkcs8 or, of RSA keys, pkcs1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub format: Option<String>,
-    /// Wrapped by this key of the domain: AES-KWP, or RSA-OAEP with SHA-256; base64.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wrap_key_name: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -560,7 +472,9 @@ endpoint! {
     key_revoke: KeyRevoke => Key, POST "/v1/vault/keys2/{id}/revoke" | "/v1/vault/keys/{id}/revoke", Json 200, KeyWrite, "keys revoke", "Revokes a version: compromised for good, or deactivated.";
     key_archive: KeyArchive => Key, POST "/v1/vault/keys2/{id}/archive" | "/v1/vault/keys/{id}/archive", Json 200, KeyWrite, "keys archive", "Marks a version as archived.";
     key_recover: KeyRecover => Key, POST "/v1/vault/keys2/{id}/recover" | "/v1/vault/keys/{id}/recover", Json 200, KeyWrite, "keys recover", "Takes the archive mark away.";
-    key_destroy: KeyDestroy => Key, POST "/v1/vault/keys2/{id}/destroy" | "/v1/vault/keys/{id}/destroy", Json 200, KeyWrite, "keys destroy", "Destroys the material of a version or of all, named twice.";
+    key_destroy: KeyDestroy => Key, POST "/v1/vault/keys2/{id}/destroy" | "/v1/vault/keys/{id}/destroy", Json 200, KeyWrite, "keys destroy", "Schedules the destruction of a version's material or of all, or destroys at once when named twice.";
+    key_undestroy: KeyUndestroy => Key, POST "/v1/vault/keys2/{id}/undestroy" | "/v1/vault/keys/{id}/undestroy", Json 200, KeyWrite, "keys undestroy", "Cancels a scheduled destruction.";
+    key_clone: KeyClone => Key, POST "/v1/vault/keys2/{id}/clone" | "/v1/vault/keys/{id}/clone", Json 201, KeyWrite, "keys clone", "Copies a version as a key of its own.";
     key_export: KeyExport => Key, POST "/v1/vault/keys2/{id}/export" | "/v1/vault/keys/{id}/export", Json 200, KeyExport, "keys export", "Exports a key's material, in clear or wrapped.";
     key_alias_add: KeyAliasAdd => Key, POST "/v1/vault/keys2/{id}/aliases" | "/v1/vault/keys/{id}/aliases", Json 201, KeyWrite, "keys alias-add", "Adds an alias.";
     key_alias_delete: KeyAliasDelete => NoBody, DELETE "/v1/vault/keys2/{id}/aliases/{index}" | "/v1/vault/keys/{id}/aliases/{index}", Query 204, KeyWrite, "keys alias-delete", "Removes an alias.";

@@ -9,7 +9,7 @@ macro_rules! for_each_endpoint {
             users: UserCreate UserList UserGet UserUpdate UserDelete;
             groups: GroupCreate GroupList GroupGet GroupUpdate GroupDelete GroupUsers GroupAddUser GroupRemoveUser;
             keys: KeyCreate KeyList KeyQuery KeyLabels KeyGet KeyUpdate KeyDelete KeyUndelete KeyVersionCreate KeyVersionList
-                KeyActivate KeySuspend KeyResume KeyDeactivate KeyReactivate KeyRevoke KeyArchive KeyRecover KeyDestroy
+                KeyActivate KeySuspend KeyResume KeyDeactivate KeyReactivate KeyRevoke KeyArchive KeyRecover KeyDestroy KeyUndestroy KeyClone
                 KeyExport KeyAliasAdd KeyAliasDelete KeyLinkList KeyLinkAdd KeyLinkDelete;
             crypto: Encrypt Decrypt Reencrypt DataKey Sign Verify Mac MacVerify Wrap Unwrap Random Encapsulate Decapsulate;
             backupkeys: BackupKeyCreate BackupKeyList BackupKeyGet BackupKeyDefault BackupKeyDelete BackupKeyDownload

@@ -141,6 +141,18 @@ impl Facts {
 
     /// What becomes of a record of the archive, and the facts that decided it.
     pub fn rule(&self, kind: Kind, id: Id, header: &[u8], options: &RestoreOptions) -> (Ruling, Vec<Fact>) {
+        let (ruling, mut found) = self.rule_known(kind, id, header, options);
+        let (header, without) = match &ruling {
+            Ruling::Leave(_) => return (ruling, found),
+            Ruling::Keep => (header, BTreeSet::new()),
+            Ruling::Change { header, without } => (&**header, without.clone()),
+        };
+        let Some((header, detail)) = without_end(kind, header) else { return (ruling, found) };
+        found.push(Fact { fact: "scheduled", kind: kind.word(), id, detail, waived: true });
+        (Ruling::Change { header, without }, found)
+    }
+
+    fn rule_known(&self, kind: Kind, id: Id, header: &[u8], options: &RestoreOptions) -> (Ruling, Vec<Fact>) {
         let fact = |fact, detail: String, waived| Fact { fact, kind: kind.word(), id, detail, waived };
         let mut found = Vec::new();
         if let Some(gone) = self.deleted.get(&(kind, id)) {
@@ -252,6 +264,34 @@ impl Facts {
             Err(_) => Ruling::Leave("its header cannot be written".into()),
         }
     }
+}
+
+/// The header without the day on which it would end: what a restore brings back must not go away by itself a minute
+/// later, when that day has passed. With what was scheduled; none if nothing was.
+fn without_end(kind: Kind, header: &[u8]) -> Option<(Vec<u8>, String)> {
+    let mut ends = Vec::new();
+    let header = match kind {
+        Kind::Key if mentions(header, b"\"deletionDate\"") || mentions(header, b"\"destroy\"") => {
+            let mut key: KeyHeader = serde_json::from_slice(header).ok()?;
+            ends.extend(key.deletion_date.take().map(|at| format!("its deletion at {at}")));
+            for version in &mut key.versions {
+                if let Some(at) = version.destruction() {
+                    ends.push(format!("the destruction of version {} at {at}", version.version));
+                    version.dates.destroy = None;
+                }
+            }
+            serde_json::to_vec(&key).ok()?
+        }
+        Kind::Secret if mentions(header, b"\"deletion_date\"") => {
+            let mut secret: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
+            let at = secret.remove("deletion_date")?;
+            secret.remove("deleted_at");
+            ends.push(format!("its deletion at {}", at.as_str().unwrap_or_default()));
+            serde_json::to_vec(&secret).ok()?
+        }
+        _ => return None,
+    };
+    (!ends.is_empty()).then(|| (header, format!("{} was scheduled; it comes back without", ends.join(" and "))))
 }
 
 fn changed_header(header: &impl Serialize) -> Ruling {

@@ -175,22 +175,27 @@ impl Planner<'_> {
             self.line(r, name, Action::Skip, "the restorer may not give membership of this group", 0, 0);
             return Ok(());
         }
+        let store = self.input.store;
+        let here = store.get_any(r.kind, r.id)?;
+        let same = |current: &keyark_model::Record| {
+            (current.domain, current.revision) == (self.input.into, r.revision) && *current.header == *r.header
+        };
+        if let Some(current) = here.as_ref().filter(|c| r.kind != Kind::Counter && same(c)) {
+            self.line(r, name, Action::Skip, "unchanged", current.revision, current.revision);
+            return Ok(());
+        }
         let (ruling, found) = self.facts.rule(r.kind, r.id, r.header, options);
         self.negative.extend(found);
         if let Ruling::Leave(reason) = ruling {
             self.line(r, name, Action::Skip, &reason, 0, 0);
             return Ok(());
         }
-        let store = self.input.store;
-        let here = store.get_any(r.kind, r.id)?;
         if r.kind == Kind::Counter {
             return self.counter(r, here.map(|h| h.revision));
         }
         match here {
             Some(current) if current.domain == self.input.into => {
-                if current.revision == r.revision && *current.header == *r.header && ruling == Ruling::Keep {
-                    self.line(r, name, Action::Skip, "unchanged", current.revision, current.revision);
-                } else if r.kind == Kind::Group {
+                if r.kind == Kind::Group {
                     self.line(
                         r,
                         name,
@@ -231,7 +236,15 @@ impl Planner<'_> {
     fn counter(&mut self, r: &RecordRef<'_>, here: Option<u64>) -> Result<(), Fault> {
         let gone = self.input.store.tombstone(r.kind, r.id)?.map_or(0, |t| t.revision);
         match here {
-            None if self.arriving_keys.contains(&r.id) && !self.rewritten.contains_key(&r.id) => {
+            _ if self.arriving_keys.contains(&r.id) && self.rewritten.contains_key(&r.id) => {
+                let new_id = self.rewritten[&r.id];
+                let gone = self.input.store.tombstone(r.kind, new_id)?.map_or(0, |t| t.revision);
+                self.line(r, None, Action::Rename, "counts the encryptions of its key", 0, gone + 1);
+                if let Some(line) = self.items.last_mut() {
+                    line.new_id = Some(new_id);
+                }
+            }
+            None if self.arriving_keys.contains(&r.id) => {
                 self.line(r, None, Action::Create, "counts the encryptions of its key", 0, gone + 1);
             }
             None => self.line(r, None, Action::Skip, "its key does not come along", 0, 0),

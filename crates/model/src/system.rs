@@ -1,6 +1,6 @@
 //! The system's own records: keys that seal, secrets of this server, settings, backup keys and the catalogue of backups.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Digest, DomainId, Id, Time};
 
@@ -64,18 +64,28 @@ pub struct Proof {
     pub anchor: String,
 }
 
-/// Encryptions that were reserved under a key so far, per version (rules C2).
+/// What is counted of a key, per version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CounterHeader {
-    pub reserved: std::collections::BTreeMap<u32, u64>,
+    /// Encryptions that were reserved so far (rules C2).
+    #[serde(default)]
+    pub reserved: BTreeMap<u32, u64>,
+    /// The last use, to the day.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub last_used: BTreeMap<u32, Time>,
 }
 
 impl CounterHeader {
-    /// For each version the larger of both counts.
+    /// For each version the larger of both counts, and the later of both uses.
     pub fn at_least(&mut self, other: &CounterHeader) {
         for (version, count) in &other.reserved {
             let mine = self.reserved.entry(*version).or_default();
             *mine = (*mine).max(*count);
+        }
+        for (version, at) in &other.last_used {
+            let mine = self.last_used.entry(*version).or_insert(*at);
+            *mine = (*mine).max(*at);
         }
     }
 }
@@ -114,8 +124,8 @@ pub struct BackupHeader {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub checksum: String,
     /// Kind → number of records.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub counts: std::collections::BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, u64>,
     /// Came from elsewhere.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub uploaded: bool,

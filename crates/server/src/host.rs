@@ -52,6 +52,7 @@ impl Host {
         let chores = tokio::spawn(housekeeping::run(self.app.clone()));
         self.server.run(stop).await;
         chores.abort();
+        housekeeping::stop(&self.app);
         // The last handle closes the store: what was acknowledged is on disk already, the rest is tidiness.
         drop(self.app.swap_core(None));
     }

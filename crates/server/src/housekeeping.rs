@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::app::auth::sessions_expire;
 use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
-use crate::app::keys::states::keys_expire;
+use crate::app::keys::ending::keys_expire;
 use crate::app::secrets::secrets_expire;
 use crate::app::usage::USAGE_ANCHOR;
 use crate::boot::Folder;
@@ -73,9 +73,19 @@ fn boot_leftovers(folder: &Folder) {
     }
 }
 
-/// Deletes keys and secrets whose day has come, and sessions that ended; how many.
+/// Deletes keys and secrets whose day has come, and sessions that ended; how many. Notes when keys were used.
 pub fn expire(core: &Core, now: Time) -> Result<u64> {
+    core.uses_note(now)?;
     Ok(keys_expire(core, now)? as u64 + secrets_expire(core, now)? + sessions_expire(core, now)?)
+}
+
+/// Before the store closes: what only memory knows and people ask for later is written down.
+pub fn stop(app: &App) {
+    // During a system restore there is none.
+    let Ok(core) = app.core() else { return };
+    if let Err(e) = core.uses_note_all(app.now()) {
+        tracing::warn!(error = %e, "the last uses of keys were not noted");
+    }
 }
 
 /// Goes on with sealing anew where a stop interrupted it, and after a restore.

@@ -87,6 +87,7 @@ impl Running {
         drop(self.stop.take());
         let _ = self.runtime.block_on(&mut self.served);
         self.runtime.shutdown_timeout(Duration::from_secs(20));
+        housekeeping::stop(&self.app);
         let left = Arc::strong_count(&self.app);
         assert_eq!(left, 1, "something still holds the server after its stop");
     }

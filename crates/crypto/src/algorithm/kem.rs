@@ -1,4 +1,4 @@
-//! ML-KEM-768 and ML-KEM-1024 (FIPS 203): a fresh shared secret for the holder of the key.
+//! ML-KEM-768 and ML-KEM-1024 (FIPS 203): a fresh shared secret for the holder of the key. `dhkem` does it with X25519.
 //!
 //! Stored is the expanded decapsulation key, dk_PKE ‖ ek ‖ H(ek) ‖ z, from which everything else can be read.
 
@@ -8,7 +8,7 @@ use keyark_model::key::{Algorithm, KeySpec};
 
 use crate::SecretBytes;
 
-use super::{AlgorithmError, Format, Material};
+use super::{AlgorithmError, Format, Material, dhkem};
 
 /// What FIPS 203, table 3 says of a parameter set, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -121,12 +121,16 @@ fn head(tag: u8, length: usize) -> [u8; 4] {
 }
 
 fn must_be_kem(key: &Material, op: &'static str) -> Result<(), AlgorithmError> {
-    key.must_be(&[Algorithm::MlKem768, Algorithm::MlKem1024], op, "an ML-KEM-768 or ML-KEM-1024 key")
+    let kems = [Algorithm::MlKem768, Algorithm::MlKem1024, Algorithm::X25519];
+    key.must_be(&kems, op, "an ML-KEM-768, ML-KEM-1024 or X25519 key")
 }
 
 /// A fresh secret of 32 bytes, and the ciphertext from which the holder of the key gets it.
 pub fn encapsulate(key: &Material) -> Result<(Vec<u8>, SecretBytes), AlgorithmError> {
     must_be_kem(key, "encapsulate")?;
+    if key.spec().algorithm() == Algorithm::X25519 {
+        return dhkem::encapsulate(key);
+    }
     let public = encapsulation_key(key.spec(), key.bytes())?;
     let public = EncapsulationKey::new(kem(key.spec()), public).map_err(|_| AlgorithmError::CheckFailed)?;
     let (ciphertext, secret) = public.encapsulate()?;
@@ -137,6 +141,9 @@ pub fn encapsulate(key: &Material) -> Result<(Vec<u8>, SecretBytes), AlgorithmEr
 /// (implicit rejection, FIPS 203, 6.3), and what is done with that will fail.
 pub fn decapsulate(key: &Material, ciphertext: &[u8]) -> Result<SecretBytes, AlgorithmError> {
     must_be_kem(key, "decapsulate")?;
+    if key.spec().algorithm() == Algorithm::X25519 {
+        return dhkem::decapsulate(key, ciphertext);
+    }
     if ciphertext.len() != Lengths::of(key.spec()).ciphertext {
         return Err(AlgorithmError::BadInput("the ciphertext does not have the length of this parameter set"));
     }

@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod check;
+mod dhkem;
 pub mod ec;
 pub mod error;
 pub mod kem;

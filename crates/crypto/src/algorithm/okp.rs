@@ -104,6 +104,11 @@ fn x25519_private(key: &Material, op: &'static str) -> Result<PrivateKey, Algori
     PrivateKey::from_private_key(&X25519, key.bytes()).map_err(|_| AlgorithmError::CheckFailed)
 }
 
+/// The raw public key.
+pub(super) fn x25519_public(key: &Material) -> Result<Vec<u8>, AlgorithmError> {
+    Ok(x25519_private(key, "show an X25519 public key")?.compute_public_key()?.as_ref().to_vec())
+}
+
 pub(super) fn x25519_public_key(key: &Material) -> Result<Vec<u8>, AlgorithmError> {
     let public = x25519_private(key, "show an X25519 public key")?.compute_public_key()?;
     let der: PublicKeyX509Der<'_> = public.as_der()?;

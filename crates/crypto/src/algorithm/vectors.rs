@@ -3,7 +3,7 @@
 use keyark_model::key::{Algorithm, KeySpec};
 
 use super::symmetric::Cipher;
-use super::{Format, Material, Scheme, WrapMethod, mac, okp, pem, signature, wrapping};
+use super::{Format, Material, Scheme, WrapMethod, kem, mac, okp, pem, signature, wrapping};
 
 fn hex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2));
@@ -141,6 +141,16 @@ fn x25519_as_published() {
     assert_eq!(okp::agree_raw(&alice, &bob_public).unwrap().expose(), &shared, "raw");
     assert_eq!(okp::agree_raw(&bob, &alice.public_key().unwrap()).unwrap().expose(), &shared, "as DER");
     assert!(okp::agree_raw(&alice, &[0; 32]).is_err(), "a point of small order gives zero");
+}
+
+/// RFC 9180, A.1.1: what its sender encapsulated.
+#[test]
+fn x25519_encapsulation_as_published() {
+    let holder = raw("X25519", &hex("4612c550263fc8ad58375df3f557aac531d26850903e55a9f23f21d8534e8ac8"));
+    let enc = hex("37fda3567bdbd628e88668c3c8d7e97d1d1253b6d4ea6d44c150f741f1bf4431");
+    let shared = hex("fe0e18c9f024ce43799ae393c7e8fe8fce9d218875e8227b0187c04e7d2ea1fc");
+    assert_eq!(kem::decapsulate(&holder, &enc).unwrap().expose(), &shared);
+    assert!(kem::decapsulate(&holder, &[0; 32]).is_err(), "a point of small order gives zero");
 }
 
 /// RFC 3394, 4.1 and 4.6; NIST's key wrap vectors for KWP with AES-128 and 248 bits.

@@ -197,7 +197,9 @@ impl KeySpec {
             Algorithm::Rsa => cipher.and(signer),
             Algorithm::Ec => signer.and(UsageMask::KEY_AGREE).and(UsageMask::DERIVE),
             Algorithm::Ed25519 => signer,
-            Algorithm::X25519 => UsageMask::KEY_AGREE.and(UsageMask::DERIVE),
+            Algorithm::X25519 => {
+                UsageMask::KEY_AGREE.and(UsageMask::DERIVE).and(UsageMask::WRAP).and(UsageMask::UNWRAP)
+            }
             // RFC 9935 lets such a key encipher keys and nothing else.
             Algorithm::MlKem768 | Algorithm::MlKem1024 => UsageMask::WRAP.and(UsageMask::UNWRAP),
         };
@@ -218,7 +220,7 @@ impl KeySpec {
                 cipher.and(UsageMask::SIGN).and(UsageMask::VERIFY)
             }
             Algorithm::Ec | Algorithm::Ed25519 => UsageMask::SIGN.and(UsageMask::VERIFY),
-            Algorithm::X25519 => UsageMask::KEY_AGREE,
+            Algorithm::X25519 => UsageMask::KEY_AGREE.and(UsageMask::WRAP).and(UsageMask::UNWRAP),
             Algorithm::MlKem768 | Algorithm::MlKem1024 => UsageMask::WRAP.and(UsageMask::UNWRAP),
         };
         bits.and(UsageMask::EXPORT)

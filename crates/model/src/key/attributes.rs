@@ -124,6 +124,9 @@ pub struct VersionHeader {
     /// The `keyId` of an imported key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
+    /// What was said with the last change of its state; of a revocation, that has its own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state_message: String,
 }
 
 /// The header of a record of kind `Key`: one JSON object, in clear, sealed against by the body. A million are stored:
@@ -212,7 +215,12 @@ impl VersionHeader {
         permit(self.state, &self.dates, now, operation)
     }
 
-    /// Makes a transition and sets the dates that go with it. `message` is kept with a revocation;
+    /// When its material will be destroyed, if that was ordered.
+    pub fn destruction(&self) -> Option<Time> {
+        self.dates.destroy.filter(|_| !self.state.is_destroyed())
+    }
+
+    /// Makes a transition and sets the dates that go with it. `message` is kept, of a revocation with its reason;
     /// `occurred` is when a compromise is believed to have happened. Refused, it changes nothing.
     pub fn apply(
         &mut self,
@@ -222,6 +230,8 @@ impl VersionHeader {
         now: Time,
     ) -> Result<(), Refused> {
         let next = transition(self.state_at(now), order)?;
+        let revokes = matches!(order, Transition::Revoke(_));
+        self.state_message = if revokes { String::new() } else { message.to_owned() };
         match order {
             Transition::Activate => self.dates.activation = Some(now),
             Transition::Suspend | Transition::Resume => {}
@@ -269,6 +279,7 @@ mod tests {
             imported: false,
             muid: None,
             key_id: None,
+            state_message: String::new(),
         }
     }
 
@@ -358,9 +369,10 @@ mod tests {
         v.apply(Transition::Revoke(RevocationReason::Superseded), "by 1", None, NOW).unwrap();
         assert_eq!((v.state, v.dates.deactivation, v.dates.compromise), (State::Deactivated, Some(NOW), None));
         assert_eq!(v.revocation.as_ref().unwrap().message, "by 1");
-        v.apply(Transition::Reactivate, "", None, NOW).unwrap();
+        v.apply(Transition::Reactivate, "a mistake", None, NOW).unwrap();
         assert_eq!((v.dates.deactivation, v.dates.protect_stop, &v.revocation), (None, None, &None));
         assert!(v.permit(NOW, Operation::Encrypt).is_ok());
+        assert_eq!(v.state_message, "a mistake");
         v.apply(Transition::Revoke(RevocationReason::CACompromise), "", Some(Time(5)), NOW).unwrap();
         assert_eq!((v.dates.compromise, v.dates.compromise_occurrence), (Some(NOW), Some(Time(5))));
         let before = v.clone();

@@ -24,7 +24,7 @@ pub struct Dates {
     /// When it was put into the archive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<Time>,
-    /// When its material was destroyed.
+    /// When its material was destroyed; of a version that is not, when it will be: until then it rests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destroy: Option<Time>,
     /// When it became known that it is compromised.
@@ -99,6 +99,8 @@ pub enum NotPermitted {
     BeforeProcessStart { operation: Operation, until: Time },
     #[error("cannot {operation} since the protect stop date {since}: use a newer version of the key")]
     AfterProtectStop { operation: Operation, since: Time },
+    #[error("cannot {operation} with a key version that is to be destroyed at {at}: cancel that with undestroy")]
+    ToBeDestroyed { operation: Operation, at: Time },
 }
 
 fn state_advice(state: &State) -> &'static str {
@@ -119,6 +121,9 @@ pub fn permit(stored: State, dates: &Dates, now: Time, operation: Operation) -> 
     let class = operation.class();
     if !state.permits(class) {
         return Err(NotPermitted::State { operation, state });
+    }
+    if let Some(at) = dates.destroy {
+        return Err(NotPermitted::ToBeDestroyed { operation, at });
     }
     match (class, dates.process_start, dates.protect_stop) {
         (Class::Process, Some(until), _) if now < until => Err(NotPermitted::BeforeProcessStart { operation, until }),
@@ -180,6 +185,17 @@ mod tests {
             permitted(LATE, Operation::Sign),
             Err(NotPermitted::AfterProtectStop { operation: Operation::Sign, since: LATE })
         );
+    }
+
+    #[test]
+    fn what_is_to_be_destroyed_rests() {
+        let dates = Dates { destroy: Some(LATE), ..Dates::default() };
+        for &operation in Operation::ALL {
+            assert_eq!(
+                permit(State::Active, &dates, EARLY, operation),
+                Err(NotPermitted::ToBeDestroyed { operation, at: LATE })
+            );
+        }
     }
 
     #[test]

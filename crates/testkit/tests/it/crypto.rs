@@ -91,8 +91,7 @@ fn able(spec: KeySpec, operation: Operation) -> bool {
             Operation::Mac | Operation::MacVerify | Operation::Encapsulate | Operation::Decapsulate
         ),
         Ec | Ed25519 => matches!(operation, Operation::Sign | Operation::Verify),
-        X25519 => false,
-        MlKem768 | MlKem1024 => matches!(operation, Operation::Encapsulate | Operation::Decapsulate),
+        MlKem768 | MlKem1024 | X25519 => matches!(operation, Operation::Encapsulate | Operation::Decapsulate),
     }
 }
 

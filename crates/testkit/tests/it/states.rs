@@ -2,7 +2,7 @@
 
 use keyark_api::ErrorCode;
 use keyark_model::key::{RevocationReason, State, Transition, transition};
-use keyark_testkit::client::base64;
+use keyark_testkit::client::{base64, text};
 use keyark_testkit::{Client, TestServer};
 use serde_json::{Value, json};
 
@@ -108,6 +108,7 @@ fn revocation_keeps_its_reason_and_dates() {
     assert_eq!(revoked["revocationMessage"], "seen in a paste");
     assert_eq!(revoked["compromiseDate"], "2026-01-01T00:01:00.000000000Z");
     assert_eq!(revoked["compromiseOccurrenceDate"], "2025-12-31T00:00:00.000000000Z");
+    assert!(revoked.get("stateMessage").is_none());
     server.admin.post(&format!("{}/versions", at("k")), json!({})).fails(ErrorCode::KeyState, "Compromised");
 }
 
@@ -196,17 +197,94 @@ fn a_destroyed_version_is_gone_and_the_others_stay() {
     server.admin.post(&format!("{}/versions", at("k")), json!({})).ok(201);
     let new = server.admin.encrypt("k", "new");
     let destroy = |body: Value| server.admin.post(&format!("{}/destroy", at("k")), body);
-    destroy(json!({ "version": 0 })).fails(ErrorCode::ConfirmNeeded, "confirm");
+    destroy(json!({ "version": 0, "confirm": "K" })).fails(ErrorCode::ConfirmNeeded, "confirm");
     destroy(json!({ "version": 7, "confirm": "k" })).fails(ErrorCode::NotFound, "version");
     let gone = destroy(json!({ "version": 0, "confirm": "k" })).ok(200);
     assert_eq!((&gone["version"], &gone["state"]), (&json!(0), &json!("Destroyed")));
     assert!(gone["destroyDate"].is_string());
     server.admin.post("/v1/crypto/decrypt", old).fails(ErrorCode::KeyState, "material is gone");
     assert_eq!(server.admin.decrypt(&new), "new");
+    destroy(json!({ "version": 0, "confirm": "k" })).fails(ErrorCode::KeyState, "destroyed already");
     destroy(json!({ "confirm": "k" })).ok(200);
     server.admin.post("/v1/crypto/decrypt", new).fails(ErrorCode::KeyState, "material is gone");
     assert_eq!(server.admin.get(&format!("{}/versions", at("k"))).ok(200)["total"], 2, "its attributes stay");
     server.admin.post(&format!("{}/versions", at("k")), json!({})).fails(ErrorCode::KeyState, "Destroyed");
+}
+
+#[test]
+fn a_destruction_is_scheduled_cancelled_and_comes() {
+    let server = TestServer::start();
+    server.admin.key(json!({ "name": "k" }));
+    let old = server.admin.encrypt("k", "old");
+    server.admin.post(&format!("{}/versions", at("k")), json!({})).ok(201);
+    let new = server.admin.encrypt("k", "new");
+    let destroy = |body: Value| server.admin.post(&format!("{}/destroy", at("k")), body);
+    let undestroy = |body: Value| server.admin.post(&format!("{}/undestroy", at("k")), body);
+    for days in [0, 6, 31] {
+        destroy(json!({ "pendingDays": days })).fails(ErrorCode::InvalidParam, "7 to 30");
+    }
+    undestroy(json!({})).fails(ErrorCode::KeyState, "no destruction");
+    let scheduled = destroy(json!({ "version": 0 })).ok(200);
+    assert_eq!((&scheduled["state"], &scheduled["version"]), (&json!("Active"), &json!(0)));
+    assert_eq!(scheduled["destroyDate"], "2026-01-31T00:00:00.000000000Z", "30 days by default");
+    server.admin.post("/v1/crypto/decrypt", old.clone()).fails(ErrorCode::KeyState, "undestroy");
+    server.admin.post(&format!("{}/export", at("k")), json!({ "version": 0 })).fails(ErrorCode::KeyState, "undestroy");
+    server.admin.post(&format!("{}/clone", at("k")), json!({ "version": 0 })).fails(ErrorCode::KeyState, "cancel");
+    assert_eq!(server.admin.decrypt(&new), "new", "the other version works on");
+    server.advance_days(29);
+    server.tick();
+    undestroy(json!({ "version": 1 })).fails(ErrorCode::KeyState, "no destruction");
+    assert!(undestroy(json!({})).ok(200).get("destroyDate").is_none());
+    assert_eq!(server.admin.decrypt(&old), "old");
+    destroy(json!({ "version": 0, "pendingDays": 7 })).ok(200);
+    server.advance(7 * 86_400 - 1);
+    server.tick();
+    server.admin.renew();
+    assert_eq!(server.admin.get(&format!("{}?version=0", at("k"))).ok(200)["state"], "Active");
+    server.advance(1);
+    server.tick();
+    let gone = server.admin.get(&format!("{}?version=0", at("k"))).ok(200);
+    assert_eq!((&gone["state"], &gone["destroyDate"]), (&json!("Destroyed"), &json!("2026-02-06T00:00:00.000000000Z")));
+    server.admin.post("/v1/crypto/decrypt", old).fails(ErrorCode::KeyState, "material is gone");
+    assert_eq!(server.admin.decrypt(&new), "new");
+    undestroy(json!({})).fails(ErrorCode::KeyState, "no destruction");
+    server.admin.post(&format!("{}/deactivate", at("k")), json!({})).ok(200);
+    let back = server.admin.post(&format!("{}/reactivate", at("k")), json!({ "message": "needed once more" })).ok(200);
+    assert_eq!(back["stateMessage"], "needed once more");
+    assert_eq!(server.admin.get(&at("k")).ok(200)["stateMessage"], "needed once more");
+}
+
+#[test]
+fn what_was_destroyed_names_the_archives_that_still_hold_it() {
+    let server = TestServer::start();
+    let domain = server.domain("d");
+    let admin = &domain.admin;
+    for (by, scope) in [(admin, "domain"), (&server.admin, "system")] {
+        by.post("/v1/backupkeys", json!({ "scope": scope, "default": true })).ok(201);
+    }
+    let take = |by: &Client, fields: Value| text(&by.backup(fields), "id");
+    admin.key(json!({ "name": "other" }));
+    let early = take(admin, json!({ "scope": "domain" }));
+    server.advance(60);
+    admin.key(json!({ "name": "k" }));
+    server.advance(60);
+    let held = take(admin, json!({ "scope": "domain" }));
+    let part = take(admin, json!({ "scope": "domain", "filters": [{ "resourceType": "Keys" }] }));
+    server.admin.renew();
+    take(&server.admin, json!({ "scope": "system" }));
+    let gone = admin.post(&format!("{}/destroy", at("k")), json!({ "confirm": "k" })).ok(200);
+    let holders = gone["heldBy"].as_array().unwrap();
+    let named: Vec<_> = holders.iter().filter_map(|h| h["backup"].as_str()).collect();
+    assert!(named.len() == 2 && named.contains(&held.as_str()) && named.contains(&part.as_str()), "{gone}");
+    assert!(!named.contains(&early.as_str()));
+    let partial = |id: &str| holders.iter().find(|h| h["backup"] == id).unwrap()["partial"].as_bool().unwrap();
+    assert!(!partial(&held) && partial(&part));
+    let system: Vec<_> = holders.iter().filter(|h| h["scope"] == "system").collect();
+    assert!(system.len() == 1 && system[0].get("backup").is_none(), "a domain is not told the names of root's backups");
+    assert_eq!(admin.get(&at("k")).ok(200)["heldBy"], gone["heldBy"], "asked later, the same");
+    admin.delete(&format!("/v1/backups/{held}?confirm={held}")).ok(204);
+    assert_eq!(admin.get(&at("k")).ok(200)["heldBy"].as_array().unwrap().len(), 2);
+    assert!(admin.key(json!({ "name": "alive" })).get("heldBy").is_none());
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Changing a key's attributes, aliases and links.
 
 use keyark_api::endpoint::NoBody;
-use keyark_api::keys::{Key, KeyAliasAdd, KeyAliasDelete, KeyLink, KeyLinkAdd, KeyLinkDelete, KeyUpdate, NewAlias};
-use keyark_model::key::{KeyName, Link, State, UsageMask};
+use keyark_api::keys::{
+    AliasChange, Key, KeyAliasAdd, KeyAliasDelete, KeyLink, KeyLinkAdd, KeyLinkDelete, KeyUpdate, NewAlias,
+};
+use keyark_model::key::{KeyHeader, KeyName, Link, State, UsageMask};
 
 use super::create::{aliases_add, meta_split, names_distinct, parse};
 use super::{key_id_of, key_links, key_shown, link_id, version_of};
@@ -11,13 +13,35 @@ use crate::app::error::{AppError, Result};
 use crate::app::records::Stored;
 use crate::app::{App, Handle, Reply};
 
+/// Adds an alias, or changes or removes the one with the index.
+fn alias_change(header: &mut KeyHeader, change: AliasChange) -> Result<()> {
+    let AliasChange { alias, kind, index } = change;
+    let Some(index) = index else {
+        let alias =
+            alias.ok_or_else(|| AppError::invalid("an alias to add needs `alias`; one to change, its `index`"))?;
+        return aliases_add(header, vec![NewAlias { alias, kind, index: None }]);
+    };
+    let missing = || AppError::not_found(format_args!("the alias with index {index}"));
+    let at = header.aliases.iter().position(|a| a.index == index).ok_or_else(missing)?;
+    if alias.is_none() && kind.is_none() {
+        header.aliases.remove(at);
+        return Ok(());
+    }
+    if let Some(alias) = alias {
+        header.aliases[at].alias = KeyName::new(alias).map_err(|e| AppError::invalid(e.to_string()))?;
+    }
+    if let Some(kind) = kind {
+        header.aliases[at].kind = parse(&kind)?;
+    }
+    Ok(())
+}
+
 impl Handle<KeyUpdate> for App {
     async fn handle(&self, ctx: &Ctx, r: KeyUpdate) -> Result<Reply<Key>> {
         let stored = ctx.key_load_mine(&r.id, r.kind.as_deref())?;
         let mut h = stored.header.clone();
         if let Some(name) = r.name {
             h.name = KeyName::new(name).map_err(|e| AppError::invalid(e.to_string()))?;
-            names_distinct(&h)?;
         }
         if let Some(mask) = r.usage_mask {
             let asked = UsageMask::new(mask).map_err(|e| AppError::invalid(e.to_string()))?;
@@ -39,6 +63,10 @@ impl Handle<KeyUpdate> for App {
                 value => drop(h.meta.insert(name, value)),
             }
         }
+        for change in r.aliases {
+            alias_change(&mut h, change)?;
+        }
+        names_distinct(&h)?;
         if r.unexportable == Some(false) && h.unexportable {
             return Err(AppError::invalid("unexportable cannot be taken back"));
         }

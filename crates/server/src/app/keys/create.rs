@@ -10,7 +10,7 @@ use keyark_model::key::{
     Algorithm, Alias, AliasType, Dates, KeyHeader, KeyName, KeyPermission, KeySpec, Operation, State, UsageMask,
     VersionHeader,
 };
-use keyark_model::{Id, Kind};
+use keyark_model::{DomainId, Id, Kind, Record};
 use serde_json::{Map, Value};
 
 use super::{key_find, key_shown, version_of};
@@ -225,6 +225,7 @@ impl Handle<KeyCreate> for App {
                 imported,
                 muid: r.muid,
                 key_id: r.key_id,
+                state_message: String::new(),
             }],
         };
         aliases_add(&mut header, r.aliases)?;
@@ -232,7 +233,7 @@ impl Handle<KeyCreate> for App {
         let body = KeyBody::new(0, material)?;
         let write = ctx.core.put(domain, id, revision, &header, body.encode().expose())?;
         ctx.commit(header.name.as_str(), ctx.core.quota(domain, Kind::Key)?, vec![write]).await?;
-        let stored = Stored { record: keyark_model::Record { domain, id, revision, ..empty_record() }, header };
+        let stored = stored_now(domain, id, revision, header);
         let mut key = key_shown(ctx, &stored, version_of(&stored.header, None)?, Some("meta,links"));
         if r.include_material {
             let material = &body.versions()[0].material;
@@ -242,22 +243,15 @@ impl Handle<KeyCreate> for App {
     }
 }
 
-fn unexportable() -> AppError {
+pub(super) fn unexportable() -> AppError {
     AppError::new(ErrorCode::Unexportable, "an unexportable key does not show its material; leave includeMaterial out")
 }
 
-/// A record whose fields matter only for showing the key that was just committed.
-fn empty_record() -> keyark_model::Record {
-    keyark_model::Record {
-        kind: Kind::Key,
-        id: Id::from_bytes([0; 16]),
-        domain: keyark_model::DomainId::ROOT,
-        revision: 0,
-        seq: 0,
-        time: keyark_model::Time(0),
-        header: Box::default(),
-        body: Box::default(),
-    }
+/// A key that was just committed, with as much of its record as showing it needs.
+pub(super) fn stored_now(domain: DomainId, id: Id, revision: u64, header: KeyHeader) -> Stored<KeyHeader> {
+    let (seq, time, bytes) = (0, header.updated_at, Box::default());
+    let record = Record { kind: Kind::Key, id, domain, revision, seq, time, header: bytes, body: Box::default() };
+    Stored { record, header }
 }
 
 impl Handle<KeyVersionCreate> for App {
@@ -312,6 +306,7 @@ impl Handle<KeyVersionCreate> for App {
             imported: r.material.is_some(),
             muid: None,
             key_id: None,
+            state_message: String::new(),
         });
         header.updated_at = ctx.now;
         let mut body = ctx.key_body(&stored)?;

@@ -3,7 +3,7 @@
 use keyark_api::ErrorCode;
 use keyark_api::keys::{Key, KeyExport};
 use keyark_crypto::algorithm::{Format, Material};
-use keyark_model::key::{Class, Operation};
+use keyark_model::key::Operation;
 
 use super::{hex, key_find, key_shown, version_of};
 use crate::app::ctx::Ctx;
@@ -49,10 +49,8 @@ impl Handle<KeyExport> for App {
             return Err(AppError::new(ErrorCode::KeyState, "the key's deletion is scheduled; undelete it first"));
         }
         let version = version_of(&stored.header, r.version)?;
-        let state = version.state_at(ctx.now);
-        if !state.permits(Class::Export) {
-            return Err(AppError::new(ErrorCode::KeyState, format!("a {state} key is not exported")));
-        }
+        let permitted = version.permit(ctx.now, Operation::Export);
+        permitted.map_err(|e| AppError::new(ErrorCode::KeyState, e.to_string()))?;
         let mut body = ctx.key_body(&stored)?;
         let found = body.version(version.version).ok_or_else(|| AppError::not_found("the material"))?;
         let mut key = key_shown(ctx, &stored, version, None);

@@ -234,11 +234,14 @@ impl Handle<KeyGet> for App {
     async fn handle(&self, ctx: &Ctx, r: KeyGet) -> Result<Reply<Key>> {
         let stored = ctx.key_load(&r.id, r.kind.as_deref())?;
         let version = version_of(&stored.header, r.version)?;
-        let mut key = key_shown(ctx, &stored, version, Some(r.fields.as_deref().unwrap_or("meta,links")));
+        let mut key = key_shown(ctx, &stored, version, Some(r.fields.as_deref().unwrap_or("meta")));
         if !stored.header.spec.is_symmetric()
             && let Some(found) = ctx.key_body(&stored)?.version(version.version)
         {
             key.publickey = Some(found.material.public_key_pem()?);
+        }
+        if version.state.is_destroyed() {
+            key.held_by = ctx.key_holders(version)?;
         }
         Ok(Reply::json(key).at(stored.revision()))
     }

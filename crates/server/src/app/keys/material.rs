@@ -1,14 +1,14 @@
 //! Keys kept open for cryptography: a bounded cache of raw material, and the count of encryptions (rules C2).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use keyark_api::ErrorCode;
 use keyark_crypto::SecretBytes;
 use keyark_crypto::algorithm::{Hash, KeyBody, Material, WrapMethod, symmetric, wrapping};
-use keyark_model::key::{Algorithm, KeyHeader, Operation, VersionHeader};
+use keyark_model::key::{Algorithm, KeyHeader, KeySpec, Operation, VersionHeader};
 use keyark_model::system::CounterHeader;
-use keyark_model::{DomainId, Id, Kind, Time};
+use keyark_model::{DomainId, Id, Time};
 use quick_cache::sync::Cache;
 
 use super::key_find;
@@ -23,6 +23,9 @@ pub const ENCRYPTIONS_PER_VERSION: u64 = 1 << 31;
 const RESERVE_FIRST: u64 = 1 << 12;
 const RESERVE_MOST: u64 = 1 << 24;
 
+/// Microseconds between two notes of a version's last use.
+const NOTE_EVERY: i64 = 86_400_000_000;
+
 /// A key with its material in memory.
 pub struct OpenKey {
     pub id: Id,
@@ -36,6 +39,8 @@ struct OpenVersion {
     used: AtomicU64,
     reserved: AtomicU64,
     last_used: AtomicI64,
+    /// The last use that is, or is about to be, on disk.
+    noted: AtomicI64,
 }
 
 /// The bounded cache of open keys.
@@ -43,11 +48,21 @@ pub struct KeyCache {
     open: Cache<(DomainId, Id), Arc<OpenKey>>,
     /// Grows with every change of any key: whoever read a record before must not keep it after.
     changes: AtomicU64,
+    /// Versions whose use is to be noted on disk.
+    pub(super) to_note: Mutex<Vec<Use>>,
+}
+
+/// The last use of one version.
+pub(super) struct Use {
+    pub domain: DomainId,
+    pub id: Id,
+    pub version: u32,
+    pub at: Time,
 }
 
 impl KeyCache {
     pub fn new(capacity: usize) -> KeyCache {
-        KeyCache { open: Cache::new(capacity), changes: AtomicU64::new(0) }
+        KeyCache { open: Cache::new(capacity), changes: AtomicU64::new(0), to_note: Mutex::default() }
     }
 
     /// A key changed: the next use reads it anew.
@@ -66,6 +81,28 @@ impl KeyCache {
         let key = self.open.peek(&(domain, id))?;
         let at = key.versions.iter().find(|v| v.number == version)?.last_used.load(Ordering::Relaxed);
         (at > 0).then_some(Time(at))
+    }
+
+    /// Takes note of a use, once a day: it goes to the disk within a minute.
+    fn used(&self, domain: DomainId, key: &OpenKey, open: &OpenVersion, at: Time) {
+        open.last_used.store(at.0, Ordering::Relaxed);
+        if at.0 - open.noted.load(Ordering::Relaxed) > NOTE_EVERY && open.noted.swap(at.0, Ordering::Relaxed) != at.0 {
+            let noted = Use { domain, id: key.id, version: open.number, at };
+            self.to_note.lock().expect("no panic while held").push(noted);
+        }
+    }
+
+    /// Takes note of every use that the disk does not know, however recent: the server stops.
+    pub(super) fn note_all(&self) {
+        let mut to_note = self.to_note.lock().expect("no panic while held");
+        for ((domain, id), key) in self.open.iter() {
+            for v in &key.versions {
+                let at = v.last_used.load(Ordering::Relaxed);
+                if at > v.noted.swap(at, Ordering::Relaxed) {
+                    to_note.push(Use { domain, id, version: v.number, at: Time(at) });
+                }
+            }
+        }
     }
 }
 
@@ -114,13 +151,15 @@ impl Core {
             self.load::<CounterHeader>(stored.record.domain, stored.id()).map(|c| c.header).unwrap_or_default();
         let versions = stored.header.versions.iter().map(|v| {
             let reserved = counter.reserved.get(&v.version).copied().unwrap_or(0);
+            let last_used = counter.last_used.get(&v.version).map_or(0, |at| at.0);
             Ok(OpenVersion {
                 number: v.version,
                 material: KeyBody::decode_one(stored.header.spec, &body, v.version)?,
                 // What was reserved before counts as used: how much of it was, is not known any more.
                 used: AtomicU64::new(reserved),
                 reserved: AtomicU64::new(reserved),
-                last_used: AtomicI64::new(0),
+                last_used: AtomicI64::new(last_used),
+                noted: AtomicI64::new(last_used),
             })
         });
         Ok(OpenKey { id: stored.id(), versions: versions.collect::<Result<_>>()?, header: stored.header.clone() })
@@ -152,7 +191,7 @@ impl Core {
         if counted(material, operation) {
             self.key_count(domain, key, open)?;
         }
-        open.last_used.store(now.0, Ordering::Relaxed);
+        self.keys.used(domain, key, open, now);
         Ok((header.version, material))
     }
 
@@ -176,17 +215,7 @@ impl Core {
                     "this key version has made 2^31 encryptions; rotate the key and encrypt with its new version",
                 ));
             }
-            let stored = self.store.get(domain, Kind::Counter, key.id)?;
-            let (revision, mut header) = match stored {
-                None => {
-                    (self.store.tombstone(Kind::Counter, key.id)?.map_or(0, |t| t.revision), CounterHeader::default())
-                }
-                Some(record) => {
-                    let stored = self.read_header::<CounterHeader>(record)?;
-                    self.open_body(&stored)?;
-                    (stored.revision(), stored.header)
-                }
-            };
+            let (revision, mut header) = self.counter(domain, key.id)?;
             // Another open copy of the key (dropped from the cache since) may have reserved more.
             let from = header.reserved.get(&open.number).copied().unwrap_or(0).max(reserved);
             header.reserved.insert(open.number, from + step);
@@ -269,6 +298,10 @@ pub fn wrap_method(key: &Material) -> WrapMethod {
 
 /// Only what draws a random nonce under the key is limited.
 fn counted(material: &Material, operation: Operation) -> bool {
-    matches!(operation, Operation::Encrypt | Operation::DataKey)
-        && matches!(material.spec().algorithm(), Algorithm::Aes | Algorithm::ChaCha20Poly1305)
+    matches!(operation, Operation::Encrypt | Operation::DataKey) && is_counted(material.spec())
+}
+
+/// Whether such a key encrypts under random nonces.
+pub(super) fn is_counted(spec: KeySpec) -> bool {
+    matches!(spec.algorithm(), Algorithm::Aes | Algorithm::ChaCha20Poly1305)
 }

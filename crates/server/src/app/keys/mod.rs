@@ -1,11 +1,14 @@
 //! Keys: finding them, showing them, and who may do what with one.
 
 mod change;
+mod copy;
+mod counter;
 mod create;
+pub mod ending;
 mod export;
 mod list;
 pub mod material;
-pub mod states;
+mod states;
 
 use keyark_api::ErrorCode;
 use keyark_api::keys::{Key, KeyLink};
@@ -194,8 +197,10 @@ pub fn key_shown(ctx: &Ctx, stored: &Stored<KeyHeader>, version: &VersionHeader,
         revocation_reason: version.revocation.as_ref().map(|r| r.reason.word().into()),
         revocation_message: version.revocation.as_ref().map(|r| r.message.clone()),
         deletion_date: h.deletion_date,
-        last_used_at: ctx.core.keys.last_used(domain, stored.id(), version.version),
+        last_used_at: ctx.core.key_last_used(domain, stored.id(), version.version),
+        state_message: version.state_message.clone(),
         sha256_fingerprint: version.fingerprint.map(|d| d.to_string()),
+        key_check_value: version.fingerprint.map(|d| hex(&d.0[..3])),
         links,
         ..Key::default()
     }
