@@ -199,7 +199,7 @@ pub struct RestoreQuery {
     /// merge (default) or exact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// fail (default), skip, overwrite or rename.
+    /// fail (default), skip, overwrite, rename, or newVersion: a secret that is here gets the archived value as its newest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conflict: Option<String>,
     /// `kind:id` of records to restore, such as `keys:0193…`; none: everything.
@@ -214,6 +214,12 @@ pub struct RestoreQuery {
     /// Users and groups too; users arrive disabled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub include_users: bool,
+    /// Root, out of a system backup: id of a domain that is deleted by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_domain: Option<String>,
+    /// The new, empty domain that receives it; name or id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub into_domain: Option<String>,
     /// Key id of a signer that is not pinned here but is to be believed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer: Option<String>,
@@ -263,6 +269,12 @@ pub struct BackupRestore {
     pub include_destroyed: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub include_users: bool,
+    /// Root, out of a system backup: id of a domain that is deleted by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_domain: Option<String>,
+    /// The new, empty domain that receives it; name or id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub into_domain: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer: Option<String>,
     /// Digest of the plan that was looked at.

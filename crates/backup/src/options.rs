@@ -26,6 +26,8 @@ pub enum Conflict {
     Overwrite,
     /// A new id and a new name; links follow.
     Rename,
+    /// A secret that is here gets the archived value as its newest version.
+    NewVersion,
 }
 
 /// Everything that can be chosen.

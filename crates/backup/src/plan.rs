@@ -22,9 +22,27 @@ pub enum Action {
     Overwrite,
     Skip,
     Rename,
+    /// A secret gets the archived value as its newest version.
+    #[serde(rename = "newVersion")]
+    NewVersion,
     /// With one of these the whole restore is refused.
     Refuse,
     Delete,
+}
+
+impl Action {
+    /// As the wire shows it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Overwrite => "overwrite",
+            Action::Skip => "skip",
+            Action::Rename => "rename",
+            Action::NewVersion => "newVersion",
+            Action::Refuse => "refuse",
+            Action::Delete => "delete",
+        }
+    }
 }
 
 /// One line of a plan.
@@ -238,6 +256,10 @@ impl Planner<'_> {
         match here {
             _ if self.arriving_keys.contains(&r.id) && self.rewritten.contains_key(&r.id) => {
                 let new_id = self.rewritten[&r.id];
+                if let Some(there) = self.input.store.get_any(r.kind, new_id)? {
+                    self.line(r, None, Action::Skip, "counts never go back", there.revision, there.revision);
+                    return Ok(());
+                }
                 let gone = self.input.store.tombstone(r.kind, new_id)?.map_or(0, |t| t.revision);
                 self.line(r, None, Action::Rename, "counts the encryptions of its key", 0, gone + 1);
                 if let Some(line) = self.items.last_mut() {
@@ -275,6 +297,23 @@ impl Planner<'_> {
             }
             Conflict::Overwrite => {
                 let reason = format!("{why}; it cannot be overwritten, choose skip or rename");
+                self.line(r, name, Action::Refuse, &reason, current, 0);
+            }
+            Conflict::NewVersion if r.kind == Kind::Secret && current > 0 => {
+                let here = self.input.store.get(self.input.into, r.kind, r.id)?;
+                let (held, newest) = (here.map(|h| secret_values(&h.header)), secret_values(r.header).pop());
+                match newest {
+                    None => {
+                        self.line(r, name, Action::Skip, "its newest value was destroyed by then", current, current)
+                    }
+                    Some(value) if held.is_some_and(|held| held.contains(&value)) => {
+                        self.line(r, name, Action::Skip, "its value is a version here already", current, current);
+                    }
+                    Some(_) => self.line(r, name, Action::NewVersion, why, current, current + 1),
+                }
+            }
+            Conflict::NewVersion => {
+                let reason = format!("{why}; a new version is for secrets, choose skip, overwrite or rename");
                 self.line(r, name, Action::Refuse, &reason, current, 0);
             }
             Conflict::Rename => {
@@ -424,18 +463,30 @@ fn derived_id(into: DomainId, r: &RecordRef<'_>) -> Id {
     Id(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }
 
-/// The keys that a secret's header names.
-fn secret_keys(header: &[u8]) -> BTreeSet<Id> {
+/// What a restore looks at in a version of a secret.
+#[derive(serde::Deserialize)]
+struct SecretVersion {
+    key_id: Option<Id>,
+    /// Of the ciphertext.
+    sha256: Option<Digest>,
+    destroyed_at: Option<keyark_model::Time>,
+}
+
+fn secret_versions(header: &[u8]) -> Vec<SecretVersion> {
     #[derive(serde::Deserialize)]
     struct Lens {
-        #[serde(default, alias = "history")]
-        versions: Vec<Version>,
+        #[serde(default)]
+        history: Vec<SecretVersion>,
     }
-    #[derive(serde::Deserialize)]
-    struct Version {
-        #[serde(alias = "keyId")]
-        key_id: Option<Id>,
-    }
-    let lens: Option<Lens> = serde_json::from_slice(header).ok();
-    lens.map(|l| l.versions.into_iter().filter_map(|v| v.key_id).collect()).unwrap_or_default()
+    serde_json::from_slice::<Lens>(header).map(|l| l.history).unwrap_or_default()
+}
+
+/// The keys that a secret's header names.
+fn secret_keys(header: &[u8]) -> BTreeSet<Id> {
+    secret_versions(header).into_iter().filter_map(|v| v.key_id).collect()
+}
+
+/// Digests of the values that a secret has, oldest first.
+fn secret_values(header: &[u8]) -> Vec<Digest> {
+    secret_versions(header).into_iter().filter(|v| v.destroyed_at.is_none()).filter_map(|v| v.sha256).collect()
 }

@@ -7,7 +7,7 @@ use keyark_crypto::SecretBytes;
 use keyark_crypto::algorithm::AlgorithmError;
 use keyark_crypto::keyring::KeyringError;
 use keyark_crypto::seal::RecordName;
-use keyark_model::{DomainId, Id, Kind, RecordFacts};
+use keyark_model::{DomainId, Id, Kind, Record, RecordFacts};
 use keyark_store::{Must, Write};
 use serde_json::Value;
 
@@ -19,6 +19,15 @@ use crate::source::SourceError;
 
 /// Seals a body for the destination.
 pub type Seal<'a> = dyn Fn(&RecordName, &[u8], &[u8]) -> Result<Box<[u8]>, KeyringError> + 'a;
+
+/// A record here with the newest value of an archived one as its newest version: header and body. None if that cannot be.
+pub type Append<'a> = dyn Fn(Record, &[u8], &SecretBytes) -> Option<(Vec<u8>, SecretBytes)> + 'a;
+
+/// What the destination does with records.
+pub struct Destination<'a> {
+    pub seal: &'a Seal<'a>,
+    pub append: &'a Append<'a>,
+}
 
 /// Why a plan was not carried out. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +61,7 @@ pub struct Writes {
 pub fn writes(
     input: &PlanInput<'_>,
     plan: &Plan,
-    seal: &Seal<'_>,
+    destination: &Destination<'_>,
     progress: &Progress,
 ) -> Result<Writes, RestoreError> {
     if plan.count(Action::Refuse) > 0 {
@@ -71,14 +80,14 @@ pub fn writes(
         if failure.is_none()
             && record.domain == input.from
             && let Some(line) = lines.get(&(record.kind, record.id))
-            && matches!(line.action, Action::Create | Action::Overwrite | Action::Rename)
+            && matches!(line.action, Action::Create | Action::Overwrite | Action::Rename | Action::NewVersion)
         {
             let arrives = |id: Id| arriving.contains(&id);
             match progress
                 .step()
                 .map_err(RestoreError::from)
                 .and_then(|()| Ok(input.links.body(&record, link)?))
-                .and_then(|body| restored(input, plan, seal, &record, body, line, &arrives))
+                .and_then(|body| restored(input, plan, destination, &record, body, line, &arrives))
             {
                 Ok(write) => out.changes.push(write),
                 Err(e) => failure = Some(e),
@@ -95,7 +104,7 @@ pub fn writes(
 fn restored(
     input: &PlanInput<'_>,
     plan: &Plan,
-    seal: &Seal<'_>,
+    destination: &Destination<'_>,
     r: &RecordRef<'_>,
     mut body: SecretBytes,
     line: &PlanItem,
@@ -123,13 +132,17 @@ fn restored(
         }
         _ => {}
     }
+    if line.action == Action::NewVersion {
+        let current = input.store.get(input.into, r.kind, r.id)?.ok_or(RestoreError::Changed)?;
+        (header, body) = (destination.append)(current, &header, &body).ok_or_else(unreadable)?;
+    }
     if !plan.rewritten.is_empty() {
         header = rewritten(&header, line, plan).ok_or_else(unreadable)?;
     }
     let id = line.new_id.unwrap_or(r.id);
     let version = RecordFacts::of_header(&header).map_err(|_| unreadable())?.version;
     let name = RecordName { domain: input.into, kind: r.kind, id, version, revision: line.revision };
-    let body = seal(&name, &header, body.expose())?;
+    let body = (destination.seal)(&name, &header, body.expose())?;
     Ok(Write::Put { kind: r.kind, id, revision: line.revision, header: header.into(), body, purge: false })
 }
 

@@ -96,6 +96,8 @@ const CASES: &[Case] = &[
     ("key_archive", "/v1/vault/keys2/{key}/archive", "{}", KeyWrite, 412),
     ("key_recover", "/v1/vault/keys2/{key}/recover", "{}", KeyWrite, 412),
     ("key_destroy", "/v1/vault/keys2/{key}/destroy", "{}", KeyWrite, 412),
+    ("key_undestroy", "/v1/vault/keys2/{key}/undestroy", "{}", KeyWrite, 412),
+    ("key_clone", "/v1/vault/keys2/{key}/clone", "{}", KeyWrite, 412),
     ("key_export", "/v1/vault/keys2/{key}/export", "{}", KeyExport, 200),
     ("key_alias_add", "/v1/vault/keys2/{key}/aliases", r#"{"alias": "a"}"#, KeyWrite, 412),
     ("key_alias_delete", "/v1/vault/keys2/{key}/aliases/0", "", KeyWrite, 412),

@@ -101,7 +101,7 @@ fn a_conflict_refuses_skips_overwrites_or_renames() {
 
     let renaming = json!({ "conflict": "rename" });
     let job = restore(&d.admin, &backup, renaming.clone());
-    assert_eq!(job["result"]["actions"]["rename"], 3, "{job}");
+    assert_eq!(job["result"]["actions"]["rename"], 4, "two keys, a secret, and the count of a's encryptions: {job}");
     assert_eq!(label("a"), "now");
     assert_eq!(label("a-restored"), "backup");
     assert_eq!(secret_value(&d.admin, "s-restored"), "first-value-1", "it opens with the renamed key");
@@ -125,6 +125,86 @@ fn a_conflict_refuses_skips_overwrites_or_renames() {
     assert_eq!(label("a"), "backup");
     assert_eq!(d.admin.decrypt(&old), "old");
     assert!(!key_names(&d.admin).contains(&"b".to_owned()), "{b} was not asked for");
+}
+
+#[test]
+fn a_conflict_gives_a_secret_the_archived_value_as_its_newest_version() {
+    let server = TestServer::start();
+    let d = domain_with_key(&server, "d");
+    let k = text(&d.admin.key(json!({ "name": "k" })), "id");
+    let s = secret(&d.admin, "s", "k", "first-value-1");
+    d.admin.post("/v1/vault/secrets/s/rotate", json!({ "material": "second-value-2" })).ok(201);
+    let backup = take_domain(&server, &d.admin);
+    d.admin.post("/v1/vault/secrets/s/rotate", json!({ "material": "third-value-3" })).ok(201);
+    d.admin.patch("/v1/vault/keys2/k", json!({ "description": "changed" })).ok(200);
+    let asked = |items: &[String]| json!({ "conflict": "newVersion", "items": items });
+    // Keys have no such thing: the whole restore is refused.
+    let both = plan(&d.admin, &backup, json!({ "conflict": "newVersion" })).ok(200);
+    assert_eq!(lines(&both, "refuse"), [("keys".to_owned(), k)], "{both}");
+    // The value that the archive holds as the newest is a version here already.
+    let known = plan(&d.admin, &backup, asked(&[format!("secrets:{s}")])).ok(200);
+    assert_eq!(lines(&known, "skip").iter().filter(|(kind, _)| kind == "secrets").count(), 1, "{known}");
+    d.admin.post("/v1/vault/secrets/s/destroy", json!({ "version": 1, "confirm": "s" })).ok(200);
+    let job = restore(&d.admin, &backup, asked(&[format!("secrets:{s}")]));
+    assert_eq!(job["result"]["actions"]["newVersion"], 1, "{job}");
+    assert_eq!(secret_value(&d.admin, "s"), "second-value-2", "the newest is the archived one");
+    let value = |version: u32| {
+        d.admin.post("/v1/vault/secrets/s/export", json!({ "version": version })).ok(200)["material"].clone()
+    };
+    assert_eq!(
+        (value(0), value(2), value(3)),
+        ("first-value-1".into(), "third-value-3".into(), "second-value-2".into())
+    );
+    // It goes on from there, and survives a further backup.
+    let again = take_domain(&server, &d.admin);
+    d.admin.delete("/v1/vault/secrets/s?confirm=s").ok(204);
+    restore(&d.admin, &again, json!({ "includeDeleted": true, "items": [format!("secrets:{s}")] }));
+    assert_eq!(secret_value(&d.admin, "s"), "second-value-2");
+}
+
+#[test]
+fn a_deleted_domain_is_taken_by_root_out_of_a_system_backup_into_a_new_one() {
+    let server = TestServer::start();
+    let d = domain_with_key(&server, "d");
+    d.admin.key(json!({ "name": "k" }));
+    secret(&d.admin, "s", "k", "kept-value-1");
+    let old = d.admin.encrypt("k", "kept");
+    let other = domain_with_key(&server, "other");
+    other.admin.key(json!({ "name": "not-yours" }));
+    backup_key(&server.admin, "system");
+    let backup = take_system(&server);
+    let new = server.domain("d2");
+    let rescue = json!({ "fromDomain": d.id, "intoDomain": "d2" });
+    let asked = |more: Value| {
+        let mut asked = rescue.clone();
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        plan(&server.admin, &backup, asked)
+    };
+    asked(json!({})).fails(ErrorCode::WrongScope, "its own restorers");
+    server.admin.delete(&format!("/v1/domains/{}?force=true&confirm=d", d.id)).ok(204);
+    asked(json!({ "intoDomain": other.id })).fails(ErrorCode::WrongScope, "not new");
+    asked(json!({ "intoDomain": "root" })).fails(ErrorCode::WrongScope, "not new");
+    asked(json!({ "intoDomain": "nowhere" })).fails(ErrorCode::NotFound, "not found");
+    asked(json!({ "fromDomain": new.id })).fails(ErrorCode::WrongScope, "its own restorers");
+    let unknown = "01890000-0000-7000-8000-000000000001";
+    asked(json!({ "fromDomain": unknown })).fails(ErrorCode::NotFound, unknown);
+    asked(json!({ "includeUsers": true })).fails(ErrorCode::InvalidParam, "not its users");
+    asked(json!({ "mode": "exact" })).fails(ErrorCode::InvalidParam, "nothing is deleted");
+    plan(&server.admin, &backup, json!({ "fromDomain": d.id })).fails(ErrorCode::InvalidParam, "together");
+    // A domain's restorer has no business with what another one held.
+    plan(&new.admin, &backup, rescue.clone()).fails(ErrorCode::WrongScope, "root");
+    let planned = asked(json!({})).ok(200);
+    assert!(
+        planned["resources"].to_string().contains("\"k\"") && !planned.to_string().contains("not-yours"),
+        "{planned}"
+    );
+    let mut options = rescue.clone();
+    options["digest"] = planned["digest"].clone();
+    restore(&server.admin, &backup, options);
+    assert_eq!(new.admin.decrypt(&old), "kept");
+    assert_eq!(secret_value(&new.admin, "s"), "kept-value-1");
+    assert_eq!(key_names(&new.admin), ["k"]);
+    asked(json!({})).fails(ErrorCode::WrongScope, "not new");
 }
 
 #[test]

@@ -140,3 +140,39 @@ fn the_first_entry_names_what_it_continues_and_activation_confirms() {
     assert!(!kept.exists(), "and goes then, with all that was destroyed since");
     server.admin.key(json!({}));
 }
+
+#[test]
+fn what_comes_back_does_not_go_away_by_itself_a_minute_later() {
+    let server = TestServer::start();
+    let d = server.domain("d");
+    for name in ["going", "ending"] {
+        d.admin.key(json!({ "name": name }));
+    }
+    let old = d.admin.encrypt("ending", "kept");
+    crate::support::secret(&d.admin, "s", "going", "kept-value-1");
+    backup_key(&d.admin, "domain");
+    d.admin.delete("/v1/vault/keys2/going?pendingDays=7").ok(204);
+    d.admin.delete("/v1/vault/secrets/s?pendingDays=7").ok(204);
+    d.admin.post("/v1/vault/keys2/ending/destroy", json!({ "pendingDays": 7 })).ok(200);
+    let backup = take_domain(&server, &d.admin);
+    // Nothing has changed: a restore finds nothing to do, and leaves what is scheduled.
+    let same = plan(&d.admin, &backup, json!({})).ok(200);
+    assert_eq!(same["actions"].as_object().unwrap().keys().collect::<Vec<_>>(), ["skip"], "{same}");
+    assert_eq!(same["negativeFacts"], json!([]), "{same}");
+    server.advance(8 * 86_400);
+    server.tick();
+    d.admin.renew();
+    assert_eq!(key_names(&d.admin), ["ending"]);
+    let ending = text(&d.admin.get("/v1/vault/keys2/ending").ok(200), "id");
+    let options = json!({ "includeDeleted": true, "includeDestroyed": [ending], "conflict": "overwrite" });
+    let planned = plan(&d.admin, &backup, options.clone()).ok(200);
+    let facts = planned["negativeFacts"].as_array().unwrap();
+    assert_eq!(facts.iter().filter(|f| f["fact"] == "scheduled").count(), 3, "{planned}");
+    restore(&d.admin, &backup, options);
+    server.tick();
+    d.admin.renew();
+    assert_eq!(key_names(&d.admin), ["ending", "going"]);
+    assert_eq!(d.admin.decrypt(&old), "kept");
+    assert_eq!(crate::support::secret_value(&d.admin, "s"), "kept-value-1");
+    assert!(d.admin.get("/v1/vault/keys2/going").ok(200).get("deletionDate").is_none());
+}

@@ -69,6 +69,8 @@ impl Ground {
             d.admin.key(json!({ "name": name }));
         }
         let ciphertext = d.admin.encrypt("kept", "old data");
+        // What else a stop would write down: when the key was used.
+        server.tick();
         backup_key(&server.admin, "system");
         backup_key(&d.admin, "domain");
         std::fs::write(folder.path().join("domain"), &d.id).unwrap();

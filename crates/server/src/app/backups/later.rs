@@ -5,7 +5,7 @@ use keyark_backup::{Facts, source};
 use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus};
 use keyark_model::{DomainId, Id};
 
-use super::restore::Asked;
+use super::asked::Asked;
 use crate::app::error::{AppError, Result};
 use crate::app::records::Stored;
 
@@ -43,7 +43,7 @@ impl Asked {
         let opened = source::unlock(&archive, key.id(), &self.core.backup_key_material(&key)?)?;
         let of = match archive.header().scope {
             Scope::Domain => archive.header().domain,
-            Scope::System => into,
+            Scope::System => self.source_of(into),
         };
         Ok(facts.learn_archive(&opened, of)?)
     }

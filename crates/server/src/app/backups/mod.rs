@@ -1,5 +1,6 @@
 //! Backups: the catalogue, downloads, uploads, inspection.
 
+mod asked;
 mod create;
 mod filters;
 mod later;

@@ -15,7 +15,7 @@ use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeade
 use keyark_model::{DomainId, Id, Kind, Time};
 use keyark_store::{Options, Store, failpoint};
 
-use super::restore::Asked;
+use super::asked::Asked;
 use crate::app::App;
 use crate::app::core::Core;
 use crate::app::error::{AppError, Result};

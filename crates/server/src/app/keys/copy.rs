@@ -4,7 +4,7 @@ use keyark_api::ErrorCode;
 use keyark_api::keys::{Key, KeyClone};
 use keyark_crypto::algorithm::KeyBody;
 use keyark_model::Kind;
-use keyark_model::key::{KeyHeader, KeyName, VersionHeader};
+use keyark_model::key::{KeyHeader, KeyName, Operation, VersionHeader};
 
 use super::create::{meta_split, stored_now, unexportable};
 use super::{key_shown, version_of};
@@ -26,8 +26,15 @@ impl Handle<KeyClone> for App {
         if h.deletion_date.is_some() || version.destruction().is_some() {
             return Err(AppError::new(ErrorCode::KeyState, "its end is scheduled; cancel that first"));
         }
-        if r.include_material && h.unexportable {
-            return Err(unexportable());
+        if r.include_material {
+            // To show it is to export it.
+            ctx.key_may(h, Operation::Export)?;
+            version
+                .permit(ctx.now, Operation::Export)
+                .map_err(|e| AppError::new(ErrorCode::KeyState, e.to_string()))?;
+            if h.unexportable {
+                return Err(unexportable());
+            }
         }
         let id = Core::new_id(ctx.now);
         let name = KeyName::new(r.new_key_name.unwrap_or_else(|| format!("key-{id}")));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use keyark_crypto::SecretBytes;
 use keyark_crypto::hash::sha256;
-use keyark_model::{Digest, DomainId, Id, Kind, Time};
+use keyark_model::{Digest, DomainId, Id, Kind, Record, Time};
 use serde::{Deserialize, Serialize};
 
 use super::material::DataType;
@@ -153,6 +153,9 @@ pub struct SealedVersion {
     pub nonce: Vec<u8>,
     #[cbor(n(4), with = "minicbor::bytes")]
     pub ciphertext: Vec<u8>,
+    /// The number that it was encrypted as, where a restore brought it in as another version.
+    #[n(5)]
+    pub sealed_as: Option<u64>,
 }
 
 impl SealedVersion {
@@ -211,12 +214,13 @@ impl Core {
             key_version: made.version,
             nonce: made.nonce,
             ciphertext: made.ciphertext,
+            sealed_as: None,
         })
     }
 
     /// A value in clear.
     pub fn secret_open(&self, domain: DomainId, _: Id, sealed: &SealedVersion, now: Time) -> Result<SecretBytes> {
-        let aad = secret_aad(sealed.version);
+        let aad = secret_aad(sealed.sealed_as.unwrap_or(sealed.version));
         let made = KeyCiphertext {
             key: sealed.key,
             version: sealed.key_version,
@@ -244,6 +248,27 @@ pub fn secret_without(
     (header, body)
 }
 
+/// A secret here with the newest value of an archived one as its newest version.
+pub fn secret_append(
+    core: &Core,
+    current: Record,
+    header: &[u8],
+    body: &SecretBytes,
+) -> Result<(Vec<u8>, SecretBytes)> {
+    let stored = core.read_header::<SecretHeader>(current)?;
+    let archived: SecretHeader = serde_json::from_slice(header).map_err(AppError::internal)?;
+    let gone = || AppError::not_found("the archived value");
+    let newest = archived.versions.iter().rev().find(|v| v.destroyed_at.is_none()).ok_or_else(gone)?;
+    let sealed = SecretBody::decode(body.expose())?.versions.into_iter().find(|v| v.version == newest.version);
+    let sealed = sealed.ok_or_else(gone)?;
+    let (mut header, mut body) = (stored.header.clone(), core.secret_body(&stored)?);
+    let version = stored.header.version() + 1;
+    header.versions.push(SecretVersion { version, ..newest.clone() });
+    let sealed_as = Some(sealed.sealed_as.unwrap_or(sealed.version));
+    body.versions.push(SealedVersion { version, sealed_as, key: newest.key_id, ..sealed });
+    Ok((serde_json::to_vec(&header).map_err(AppError::internal)?, SecretBytes::new(body.encode()?)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -261,6 +286,7 @@ mod tests {
             key_version: 2,
             nonce: vec![1; 12],
             ciphertext: vec![version as u8; 20],
+            sealed_as: None,
         };
         let body = SecretBody { versions: (0..versions).map(sealed).collect() };
         let header = SecretHeader {
