@@ -52,6 +52,9 @@ pub struct Backup {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
     pub uploaded: bool,
+    /// Whether it holds the write whose position was asked for, with all that it continues. A selection never says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers: Option<bool>,
     /// What an administrator should know, such as `backup_key_not_escrowed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -120,6 +123,9 @@ pub struct BackupList {
 #[serde(deny_unknown_fields)]
 pub struct BackupGet {
     pub id: String,
+    /// The `keyark-position` header of an earlier write's answer: says in `covers` whether this backup holds that write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -1,5 +1,6 @@
 //! Backup and restore: take an archive, verify it, plan a restore, carry it out, recover an empty machine.
 
+mod conflict;
 pub mod facts;
 pub mod history;
 pub mod links;

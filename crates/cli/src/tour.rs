@@ -261,7 +261,7 @@ fn open_all(client: &mut Client, witnesses: &[Witness]) -> Result<usize, Failure
 fn take(client: &Client) -> Result<keyark_api::backups::Backup, Failure> {
     let begun = client.call(&BackupCreate::default())?;
     loop {
-        let now = client.call(&BackupGet { id: begun.id.clone() })?;
+        let now = client.call(&BackupGet { id: begun.id.clone(), position: None })?;
         match now.status.as_str() {
             "In Progress" => std::thread::park_timeout(std::time::Duration::from_millis(20)),
             "Completed" => return Ok(now),

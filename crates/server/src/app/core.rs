@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use keyark_api::domains::Quotas;
 use keyark_archive::anchor::Anchor;
@@ -25,6 +25,8 @@ pub struct Core {
     pub system: SystemId,
     pub incarnation: Incarnation,
     pub jwt_key: Secret<[u8; 32]>,
+    /// Derived when it is first needed.
+    pub(super) position_key: OnceLock<Secret<[u8; 32]>>,
     pub signer: Signer,
     pub anchor: Anchor,
     /// Grows with every change of users, groups, sessions and domains: cached principals of an older epoch are stale.
@@ -60,6 +62,7 @@ impl Core {
             store,
             keyring,
             jwt_key,
+            position_key: OnceLock::new(),
             signer,
             anchor,
             epoch: AtomicU64::new(0),

@@ -152,8 +152,8 @@ impl Ctx {
         self.core.store.submit(Batch { must, entries }, self.now, answer);
         let result = receiver.await.map_err(|_| AppError::internal("the store stopped"))?;
         self.core.changed(&changed);
-        if result.is_ok() && entered {
-            self.tell(|trace| trace.committed = true);
+        if let (Ok(committed), true) = (&result, entered) {
+            self.tell(|trace| (trace.committed, trace.position) = (true, Some(committed.position.seq)));
         }
         Ok(result?)
     }

@@ -5,6 +5,7 @@ pub mod counters;
 pub mod ctx;
 pub mod error;
 pub mod idempotency;
+mod position;
 pub mod records;
 pub mod usage;
 
@@ -75,6 +76,8 @@ pub struct Reply<T> {
     pub revision: Option<u64>,
     /// Another status than the endpoint's usual one.
     pub status: Option<u16>,
+    /// Of a write: the token of its position in the log.
+    pub position: Option<String>,
 }
 
 /// What an answer holds.
@@ -87,11 +90,11 @@ pub enum Content<T> {
 
 impl<T> Reply<T> {
     pub fn json(value: T) -> Reply<T> {
-        Reply { content: Content::Json(value), revision: None, status: None }
+        Reply { content: Content::Json(value), revision: None, status: None, position: None }
     }
 
     pub fn none() -> Reply<T> {
-        Reply { content: Content::None, revision: None, status: None }
+        Reply { content: Content::None, revision: None, status: None, position: None }
     }
 
     pub fn at(mut self, revision: u64) -> Reply<T> {
@@ -181,7 +184,11 @@ impl App {
         let principal = self.admit_at::<E>(&core, &request, now, trace)?;
         let known = Mutex::new(std::mem::take(trace));
         let ctx = Ctx { app: self.clone(), core, principal, now, request, action: E::ID, trace: known };
-        let result = self.handle(&ctx, body).await;
+        let mut result = self.handle(&ctx, body).await;
+        let written = ctx.trace.lock().unwrap_or_else(PoisonError::into_inner).position;
+        if let (Ok(reply), Some(seq), Some(caller)) = (&mut result, written, &ctx.principal) {
+            reply.position = Some(ctx.core.position_token(caller.domain, seq)?);
+        }
         *trace = ctx.trace.into_inner().unwrap_or_else(PoisonError::into_inner);
         result
     }

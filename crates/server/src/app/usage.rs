@@ -26,6 +26,8 @@ pub struct Trace {
     pub target: Named,
     /// Whether the call wrote to the change log.
     pub committed: bool,
+    /// Where its last entry stands.
+    pub position: Option<u64>,
 }
 
 impl Trace {

@@ -24,6 +24,9 @@ pub async fn answer<T: Serialize>(id: &str, usual: u16, reply: Reply<T>, headers
         },
     };
     set_etag(&mut response, reply.revision);
+    if let Some(token) = reply.position.and_then(|token| HeaderValue::from_str(&token).ok()) {
+        response.headers_mut().insert("keyark-position", token);
+    }
     with_id(response, id)
 }
 

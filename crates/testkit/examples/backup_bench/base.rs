@@ -136,6 +136,7 @@ fn header_of(n: u64, id: Id, now: Time, material: &Material) -> Outcome<KeyHeade
             imported: false,
             muid: None,
             key_id: None,
+            state_message: String::new(),
         }],
     })
 }

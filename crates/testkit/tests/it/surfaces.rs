@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use keyark_api::ErrorCode;
 use keyark_model::access::Role;
-use keyark_testkit::TestServer;
+use keyark_testkit::{Client, TestServer};
 use serde_json::{Value, json};
 
 #[test]
@@ -202,4 +202,47 @@ fn jobs_are_listed_newest_first_and_paged() {
     }
     let page = server.admin.get("/v1/jobs?skip=1&limit=1").ok(200);
     assert_eq!((page["resources"].as_array().unwrap().len(), &page["resources"][0]), (1, &all[1]));
+}
+
+#[test]
+fn a_write_answers_with_its_position_which_tells_nothing_but_whether_a_backup_holds_it() {
+    let mut server = TestServer::start();
+    let (one, two) = (server.domain("one"), server.domain("two"));
+    one.admin.post("/v1/backupkeys", json!({ "scope": "domain", "default": true })).ok(201);
+    let write = |by: &Client, name: &str| {
+        let answer = by.post("/v1/vault/keys2", json!({ "name": name }));
+        assert_eq!(answer.status, 201, "{answer}");
+        answer.header("keyark-position").to_owned()
+    };
+    let early = write(&one.admin, "early");
+    let backup = one.admin.backup(json!({ "scope": "domain" }));
+    let part = one.admin.backup(json!({ "scope": "domain", "filters": [{ "resourceType": "Keys" }] }));
+    let late = write(&one.admin, "late");
+    let theirs = write(&two.admin, "theirs");
+    let id = |backup: &Value| backup["id"].as_str().unwrap().to_owned();
+    let covers = |backup: &Value, token: &str| {
+        one.admin.get(&format!("/v1/backups/{}?position={token}", id(backup))).ok(200)["covers"].clone()
+    };
+    assert_eq!((covers(&backup, &early), covers(&backup, &late)), (json!(true), json!(false)));
+    assert_eq!(covers(&part, &early), false, "a selection is no proof");
+    assert!(one.admin.get(&format!("/v1/backups/{}", id(&backup))).ok(200).get("covers").is_none());
+    // A token is of one length and without order; it is good in its own domain only, and unaltered.
+    assert!(early.len() == late.len() && early != late && early.len() == theirs.len());
+    let altered = format!("{}A", &late[..late.len() - 1]);
+    for bad in [theirs.as_str(), "1", "AAAA", &altered[..]] {
+        let refused = one.admin.get(&format!("/v1/backups/{}?position={bad}", id(&backup)));
+        refused.fails(ErrorCode::InvalidParam, "no position token");
+    }
+    // What changes nothing has none.
+    let read = one.admin.get("/v1/vault/keys2/early");
+    assert!(read.headers.get("keyark-position").is_none());
+    let encrypted = one.admin.post("/v1/crypto/random", json!({ "length": 8 }));
+    assert!(encrypted.headers.get("keyark-position").is_none(), "{encrypted}");
+    let id = server.admin.post("/v1/backupkeys", json!({ "scope": "system", "default": true })).ok(201);
+    assert!(id["id"].is_string());
+    let token = write(&server.admin, "of-root");
+    server.restart();
+    let whole = server.admin.backup(json!({ "scope": "system" }));
+    let path = format!("/v1/backups/{}?position={token}", whole["id"].as_str().unwrap());
+    assert_eq!(server.admin.get(&path).ok(200)["covers"], true, "it is good after a restart");
 }

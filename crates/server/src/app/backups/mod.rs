@@ -101,6 +101,7 @@ fn shown(app: &App, core: &Core, stored: &Stored<BackupHeader>, now: keyark_mode
         progress: running.as_deref().map(progress_shown),
         job_id: Some(h.job.to_string()),
         uploaded: h.uploaded,
+        covers: None,
         warnings: unopened(core, h)?.into_iter().chain(core.escrow_warning(h.domain, now)?).collect(),
     })
 }
@@ -166,7 +167,13 @@ impl Handle<BackupList> for App {
 impl Handle<BackupGet> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupGet) -> Result<Reply<Backup>> {
         let stored = ctx.backup_load(&r.id)?;
-        Ok(Reply::json(ctx.backup_shown(&stored)?).at(stored.revision()))
+        let mut shown = ctx.backup_shown(&stored)?;
+        if let Some(token) = &r.position {
+            let (seq, h) = (ctx.core.position_read(ctx.domain()?, token)?, &stored.header);
+            let whole = h.status == BackupStatus::Completed && h.filters.is_null() && !h.uploaded;
+            shown.covers = Some(whole && h.seq >= seq);
+        }
+        Ok(Reply::json(shown).at(stored.revision()))
     }
 }
 
@@ -251,7 +258,7 @@ impl Handle<BackupDownload> for App {
         ctx.commit_in(DomainId::ROOT, r.id, vec![], vec![]).await?;
         let name = format!("keyark-backup-{}.keyark", stored.id());
         let content = Content::File { path, name, etag: stored.header.checksum.clone() };
-        Ok(Reply { content, revision: None, status: None })
+        Ok(Reply { content, revision: None, status: None, position: None })
     }
 }
 
