@@ -18,7 +18,7 @@ macro_rules! for_each_endpoint {
                 RestoreQuery BackupRestore BackupContents;
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;
-            system: SystemInfo AnchorGet SystemActivate AuditList;
+            system: SystemInfo ServicesStatus AnchorGet SystemActivate AuditList;
             records: ClientRecordList;
             secrets: SecretCreate SecretList SecretGet SecretUpdate SecretDelete SecretExport SecretVersionCreate
                 SecretVersionList SecretVersionGet SecretUndelete SecretDestroy SecretRewrap;

@@ -33,6 +33,26 @@ pub struct Info {
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+pub struct ServicesStatus {}
+
+/// Whether the parts of this server do their work, for load balancers and installers that have no token.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Services {
+    /// `started`, or `degraded` when one of the services is not. While a system restore runs the answer is 503.
+    pub status: String,
+    pub services: Vec<Service>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Service {
+    /// `store` (reads and writes), `api`, `outbound` (what this server sends by itself).
+    pub name: String,
+    /// `started`; of the store `read_only` when the disk is full; of outbound `suspended` after a restore.
+    pub status: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AnchorGet {}
 
 /// The anchor: which keys may have signed the archives of this system.
@@ -87,6 +107,7 @@ pub struct AuditRecord {
 
 endpoint! {
     system_info: SystemInfo => Info, GET "/v1/system/info", Query 200, Authenticated, "system info", "Shows what this system is.";
+    system_services: ServicesStatus => Services, GET "/v1/system/services/status", Query 200, Public, "system services", "Shows whether the server's parts do their work.";
     system_anchor: AnchorGet => AnchorShown, GET "/v1/system/anchor", Query 200, Public, "system anchor", "Shows the anchor.";
     system_activate: SystemActivate => Info, POST "/v1/system/activate", Json 200, SystemWrite, "system activate", "Lets a restored system go out again.";
     audit_list: AuditList => Page<AuditRecord>, GET "/v1/audit/records", Query 200, AuditRead, "records list", "Lists the domain's audit log, newest first.";

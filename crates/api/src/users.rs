@@ -32,10 +32,23 @@ pub struct User {
     pub account_lockout_at: Option<Time>,
     pub is_domain_user: bool,
     pub disabled: bool,
+    /// From then on the account is as if disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    pub login_flags: LoginFlags,
     #[serde(default)]
     pub user_metadata: serde_json::Map<String, serde_json::Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+}
+
+/// How a user may log in.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoginFlags {
+    /// Kept and shown; there is no page to log in to.
+    #[serde(default)]
+    pub prevent_ui_login: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +68,11 @@ pub struct UserCreate {
     pub password_change_required: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_domain_user: Option<bool>,
+    /// From then on the account is as if disabled; empty: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_flags: Option<LoginFlags>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -103,6 +121,11 @@ pub struct UserUpdate {
     /// A disabled user cannot log in; its tokens end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
+    /// From then on the account is as if disabled; empty: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_flags: Option<LoginFlags>,
     /// False lifts the lockout after failed attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locked: Option<bool>,

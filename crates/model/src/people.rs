@@ -30,11 +30,22 @@ pub struct UserHeader {
     pub is_domain_user: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
+    /// From then on as if disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// Kept for clients; there is no page to log in to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prevent_ui_login: bool,
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub user_metadata: serde_json::Map<String, serde_json::Value>,
 }
 
 impl UserHeader {
+    /// Whether the account is not to be used now.
+    pub fn out(&self, now: Time) -> bool {
+        self.disabled || self.expires_at.is_some_and(|at| at <= now)
+    }
+
     pub fn new(username: &str, now: Time) -> UserHeader {
         UserHeader {
             name: username.to_lowercase(),
@@ -49,6 +60,8 @@ impl UserHeader {
             first_password_until: None,
             is_domain_user: false,
             disabled: false,
+            expires_at: None,
+            prevent_ui_login: false,
             user_metadata: serde_json::Map::new(),
         }
     }

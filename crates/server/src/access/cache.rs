@@ -86,7 +86,7 @@ pub fn principal(
     now: Time,
 ) -> Result<Principal> {
     let stored = core.load::<UserHeader>(auth_domain, user)?;
-    if stored.header.disabled {
+    if stored.header.out(now) {
         return Err(AppError::unauthorized());
     }
     let groups = groups_of(core, domain, user)?;
@@ -105,6 +105,6 @@ pub fn principal(
         groups,
         session,
         must_change_password: stored.header.password_change_required,
-        expires,
+        expires: stored.header.expires_at.map_or(expires, |ends| ends.min(expires)),
     })
 }

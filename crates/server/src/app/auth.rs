@@ -15,7 +15,7 @@ use super::ctx::{Ctx, account_of, uri_of};
 use super::domains::DomainHeader;
 use super::error::{AppError, Result};
 use super::records::Stored;
-use super::users::{UserHeader, account_key, password_allowed, verifier};
+use super::users::{UserHeader, account_key, password_allowed};
 use super::{App, Handle, Reply};
 use crate::access::principal;
 use crate::access::tokens::{
@@ -63,12 +63,14 @@ impl Ctx {
             Some(user) => self.core.open_body(user)?,
         };
         let given = SecretBytes::new(given.into_bytes());
-        let fits = self
-            .app
-            .argon(move || password::verify(&given, std::str::from_utf8(phc.expose()).unwrap_or_default()))
-            .await?;
+        let check = move || {
+            let phc = std::str::from_utf8(phc.expose()).unwrap_or_default();
+            let fits = password::verify(&given, phc);
+            (fits, (fits && password::is_outdated(phc)).then(|| password::hash(&given)))
+        };
+        let (fits, stronger) = self.app.argon.run(check).await?;
         match stored {
-            Some(user) if fits && !user.header.disabled => {
+            Some(user) if fits && !user.header.out(self.now) => {
                 if user.header.first_password_until.is_some_and(|until| self.now >= until) {
                     return Err(AppError::new(
                         ErrorCode::Unauthorized,
@@ -77,11 +79,27 @@ impl Ctx {
                 }
                 self.app.lockout.succeeded(&key);
                 self.tell(|trace| trace.actor = Named::Id(user.id()));
-                Ok(user)
+                match stronger {
+                    None => Ok(user),
+                    Some(phc) => self.verifier_renew(user, &phc).await,
+                }
             }
             _ => {
                 self.app.lockout.failed(&key, self.request.source, self.now);
                 Err(AppError::new(ErrorCode::Unauthorized, "the user name or the password is wrong"))
+            }
+        }
+    }
+
+    /// Stores a verifier of today's cost in place of a weaker one. Where that cannot be written now, the next login will.
+    async fn verifier_renew(&self, user: Stored<UserHeader>, phc: &str) -> Result<Stored<UserHeader>> {
+        let (domain, id, revision) = (user.record.domain, user.id(), user.revision() + 1);
+        let write = self.core.put(domain, id, revision, &user.header, phc.as_bytes())?;
+        match self.commit_in(domain, user.header.username.clone(), vec![], vec![write]).await {
+            Ok(_) => self.core.load(domain, id),
+            Err(e) => {
+                tracing::warn!(error = %e, user = %id, "a weak password verifier was not renewed");
+                Ok(user)
             }
         }
     }
@@ -312,7 +330,7 @@ impl Handle<PasswordChange> for App {
         header.first_password_until = None;
         header.password_changed_at = Some(ctx.now);
         header.updated_at = ctx.now;
-        let phc = verifier(r.new_password).await?;
+        let phc = self.verifier(r.new_password).await?;
         let mut writes =
             vec![ctx.core.put(auth_domain, stored.id(), stored.revision() + 1, &header, phc.as_bytes())?];
         writes.extend(sessions_revoked(&ctx.core, auth_domain, stored.id(), ctx.now)?);
@@ -355,12 +373,4 @@ pub fn sessions_expire(core: &Core, now: Time) -> Result<u64> {
         }
     }
     Ok(gone)
-}
-
-impl App {
-    /// Runs Argon2 off the request threads, two at a time: each takes 19 MiB and 20 ms of one core.
-    pub(super) async fn argon<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let _permit = self.argon_slots.acquire().await.map_err(AppError::internal)?;
-        tokio::task::spawn_blocking(work).await.map_err(AppError::internal)
-    }
 }

@@ -313,7 +313,7 @@ impl Handle<BackupKeyDownload> for App {
         };
         let key = ctx.core.backup_key_material(&stored)?;
         let anchor: Anchor = ctx.core.anchor.clone();
-        let file = self.argon(move || keyfile::keyfile_export(&info, &key, &anchor, &password)).await?;
+        let file = self.argon.run(move || keyfile::keyfile_export(&info, &key, &anchor, &password)).await?;
         // An export leaves the system: it stands in the log for ever, although nothing changed.
         ctx.commit_in(DomainId::ROOT, r.id, vec![], vec![]).await?;
         Ok(Reply::json(BackupKeyFile {
@@ -349,7 +349,7 @@ impl Handle<BackupKeyUpload> for App {
             Scope::Domain => Some(ctx.domain()?),
         };
         ctx.require(right_of(scope, true))?;
-        let opened = self.argon(move || keyfile::keyfile_open(&r.file, &r.password)).await??;
+        let opened = self.argon.run(move || keyfile::keyfile_open(&r.file, &r.password)).await??;
         let fingerprint = kdf::fingerprint(opened.key.expose());
         if let Ok(known) = ctx.core.load::<BackupKeyHeader>(DomainId::ROOT, info.keyid) {
             return ctx.backup_key_adopt(known, scope, fingerprint).await;
@@ -413,7 +413,7 @@ impl Handle<BackupKeyInspect> for App {
 impl Handle<BackupKeyCheck> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupKeyCheck) -> Result<Reply<BackupKeyChecked>> {
         let info = keyfile::keyfile_inspect(&r.file)?;
-        let opened = self.argon(move || keyfile::keyfile_open(&r.file, &r.password)).await??;
+        let opened = self.argon.run(move || keyfile::keyfile_open(&r.file, &r.password)).await??;
         let known = ctx.backup_key_load(&info.keyid.to_string()).ok();
         let known = known.filter(|k| k.header.fingerprint == kdf::fingerprint(opened.key.expose()));
         let mut answer = BackupKeyChecked {

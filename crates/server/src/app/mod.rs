@@ -39,7 +39,7 @@ pub use error::{AppError, Result};
 use self::counters::Counters;
 use self::idempotency::Idempotency;
 use self::usage::Trace;
-use crate::access::{Lockout, PrincipalCache};
+use crate::access::{Argon, Lockout, PrincipalCache};
 use crate::audit::{Named, Room, UsageError, UsageLog};
 use crate::boot::Folder;
 use crate::settings::{AuditMode, Settings};
@@ -59,8 +59,7 @@ pub struct App {
     pub counters: Counters,
     pub usage: UsageLog,
     pub(crate) idempotency: Idempotency,
-    /// How many Argon2 computations may run at once.
-    argon_slots: tokio::sync::Semaphore,
+    pub(crate) argon: Argon,
 }
 
 /// A handler: one per endpoint, so that the compiler finds the missing one.
@@ -119,7 +118,7 @@ impl App {
             principals: PrincipalCache::default(),
             lockout: Lockout::default(),
             running: jobs::Running::default(),
-            argon_slots: tokio::sync::Semaphore::new(2),
+            argon: Argon::default(),
         })
     }
 

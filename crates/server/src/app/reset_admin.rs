@@ -48,7 +48,7 @@ impl App {
         };
         let password = first_password_new();
         let given = SecretBytes::new(password.expose().clone().into_bytes());
-        let verifier = self.argon(move || password::hash(&given)).await?;
+        let verifier = self.argon.run(move || password::hash(&given)).await?;
         let core = &ctx.core;
         let found = match core.load_named::<UserHeader>(DomainId::ROOT, ADMIN) {
             Ok(stored) => Some(stored),
@@ -61,7 +61,7 @@ impl App {
         }
         let (id, revision) = found.as_ref().map_or((Core::new_id(now), 0), |s| (s.id(), s.revision()));
         let mut header = found.map_or_else(|| UserHeader::new(ADMIN, now), |s| s.header);
-        header.disabled = false;
+        (header.disabled, header.expires_at) = (false, None);
         header.password_change_required = true;
         header.first_password_until = Some(now.plus_seconds(FIRST_PASSWORD_HOURS * 3600));
         (header.password_changed_at, header.updated_at) = (Some(now), now);

@@ -1,7 +1,9 @@
 //! What this system is, its anchor, its audit log.
 
 use keyark_api::Page;
-use keyark_api::system::{AnchorGet, AnchorShown, AuditList, AuditRecord, Info, SystemActivate, SystemInfo};
+use keyark_api::system::{
+    AnchorGet, AnchorShown, AuditList, AuditRecord, Info, Service, Services, ServicesStatus, SystemActivate, SystemInfo,
+};
 use keyark_model::DomainId;
 use keyark_model::system::NodeHeader;
 
@@ -17,9 +19,14 @@ pub const OUTBOUND: &str = "outbound";
 pub const KEPT: &str = "store.db.before-";
 
 impl Ctx {
-    fn info(&self) -> Result<Info> {
+    /// Whether a restored system waits for its activation.
+    fn suspended(&self) -> bool {
         let outbound = self.core.load_named::<NodeHeader>(DomainId::ROOT, OUTBOUND).ok();
-        let suspended = outbound.is_some_and(|o| o.header.public == "suspended");
+        outbound.is_some_and(|o| o.header.public == "suspended")
+    }
+
+    fn info(&self) -> Result<Info> {
+        let suspended = self.suspended();
         let domain = self.domain()?;
         let mut warnings: Vec<String> = self.core.clock_warning(self.now).into_iter().collect();
         if domain == DomainId::ROOT {
@@ -47,6 +54,29 @@ impl Ctx {
 impl Handle<SystemInfo> for App {
     async fn handle(&self, ctx: &Ctx, _: SystemInfo) -> Result<Reply<Info>> {
         Ok(Reply::json(ctx.info()?))
+    }
+}
+
+fn services(room: bool, suspended: bool) -> Services {
+    let service = |name: &str, works: bool, otherwise: &str| Service {
+        name: name.into(),
+        status: if works { "started" } else { otherwise }.into(),
+    };
+    // Who reads this has an answer of the API.
+    let services = vec![
+        service("api", true, ""),
+        service("store", room, "read_only"),
+        service("outbound", !suspended, "suspended"),
+    ];
+    let all = room && !suspended;
+    Services { status: if all { "started" } else { "degraded" }.into(), services }
+}
+
+impl Handle<ServicesStatus> for App {
+    async fn handle(&self, ctx: &Ctx, _: ServicesStatus) -> Result<Reply<Services>> {
+        let free_space = keyark_store::Options::default().free_space;
+        let room = free_space(self.folder.path()).is_ok_and(|free| free > self.settings.disk_reserve);
+        Ok(Reply::json(services(room, ctx.suspended())))
     }
 }
 
@@ -124,5 +154,25 @@ impl Handle<AuditList> for App {
         }
         let total = ctx.core.store.audit_count(domain)?;
         Ok(Reply::json(Page { skip: 0, limit, total, resources }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::services;
+
+    #[test]
+    fn what_does_not_work_is_named_and_degrades_the_whole() {
+        for (room, suspended, whole, store, outbound) in [
+            (true, false, "started", "started", "started"),
+            (false, false, "degraded", "read_only", "started"),
+            (true, true, "degraded", "started", "suspended"),
+        ] {
+            let shown = services(room, suspended);
+            assert_eq!(shown.status, whole);
+            let status = |name: &str| &shown.services.iter().find(|s| s.name == name).unwrap().status;
+            assert_eq!((status("api").as_str(), status("store").as_str()), ("started", store));
+            assert_eq!(status("outbound"), outbound);
+        }
     }
 }

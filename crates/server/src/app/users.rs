@@ -1,11 +1,11 @@
 //! Users.
 
-use keyark_api::users::{User, UserCreate, UserDelete, UserGet, UserList, UserUpdate};
+use keyark_api::users::{LoginFlags, User, UserCreate, UserDelete, UserGet, UserList, UserUpdate};
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_crypto::{SecretBytes, password};
 use keyark_model::access::Role;
 pub use keyark_model::people::UserHeader;
-use keyark_model::{DomainId, Id, Kind};
+use keyark_model::{DomainId, Id, Kind, Time};
 use keyark_store::{Must, Write};
 
 use super::auth::sessions_revoked;
@@ -40,11 +40,24 @@ pub fn password_allowed(password: &str) -> Result<()> {
     }
 }
 
-/// Makes a verifier off the request threads: it takes 20 ms of one core.
-pub async fn verifier(password: String) -> Result<String> {
-    tokio::task::spawn_blocking(move || password::hash(&SecretBytes::new(password.into_bytes())))
-        .await
-        .map_err(AppError::internal)
+impl App {
+    /// Passwords stretched since the start.
+    pub fn argon_runs(&self) -> u64 {
+        self.argon.runs.get()
+    }
+
+    /// Makes a verifier.
+    pub(super) async fn verifier(&self, password: String) -> Result<String> {
+        self.argon.run(move || password::hash(&SecretBytes::new(password.into_bytes()))).await
+    }
+}
+
+/// When a user's account ends: a time, or nothing for never.
+fn ends(text: &str) -> Result<Option<Time>> {
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| AppError::invalid("expires_at is a time in RFC 3339, or empty")),
+    }
 }
 
 fn shown(app: &App, core: &Core, stored: &Stored<UserHeader>) -> Result<User> {
@@ -67,6 +80,8 @@ fn shown(app: &App, core: &Core, stored: &Stored<UserHeader>) -> Result<User> {
         account_lockout_at: locked,
         is_domain_user: h.is_domain_user,
         disabled: h.disabled,
+        expires_at: h.expires_at,
+        login_flags: LoginFlags { prevent_ui_login: h.prevent_ui_login },
         user_metadata: h.user_metadata.clone(),
         groups: groups_of(core, stored.record.domain, stored.id())?,
     })
@@ -109,7 +124,9 @@ impl Handle<UserCreate> for App {
         header.password_change_required = r.password_change_required.unwrap_or(false);
         header.is_domain_user = r.is_domain_user.unwrap_or(ctx.domain()? != DomainId::ROOT);
         header.user_metadata = r.user_metadata.unwrap_or_default();
-        let phc = verifier(r.password).await?;
+        header.expires_at = r.expires_at.as_deref().map_or(Ok(None), ends)?;
+        header.prevent_ui_login = r.login_flags.is_some_and(|f| f.prevent_ui_login);
+        let phc = self.verifier(r.password).await?;
         let write = ctx.core.put(ctx.domain()?, id, 1, &header, phc.as_bytes())?;
         ctx.commit(header.username.clone(), vec![], vec![write]).await?;
         Ok(Reply::json(shown(&ctx.app, &ctx.core, &ctx.core.load(ctx.domain()?, id)?)?).at(1))
@@ -157,9 +174,11 @@ impl Handle<UserUpdate> for App {
         header.nickname = r.nickname.or(header.nickname);
         header.password_change_required = r.password_change_required.unwrap_or(header.password_change_required);
         header.user_metadata = r.user_metadata.unwrap_or(header.user_metadata);
-        let must = match r.disabled {
-            Some(true) => self.keep_admins(ctx, stored.id())?,
-            _ => Vec::new(),
+        header.prevent_ui_login = r.login_flags.map_or(header.prevent_ui_login, |f| f.prevent_ui_login);
+        header.expires_at = r.expires_at.as_deref().map_or(Ok(header.expires_at), ends)?;
+        let must = match r.disabled == Some(true) || r.expires_at.is_some() && header.expires_at.is_some() {
+            true => self.keep_admins(ctx, stored.id())?,
+            false => Vec::new(),
         };
         header.disabled = r.disabled.unwrap_or(header.disabled);
         // Who was locked out, or whose password somebody else now knows, must not go on with an old token.
@@ -176,7 +195,7 @@ impl Handle<UserUpdate> for App {
                 header.first_password_until = None;
                 // A password that somebody else chose is good for changing it, unless the request says otherwise.
                 header.password_change_required = r.password_change_required.unwrap_or(true);
-                let phc = verifier(password).await?;
+                let phc = self.verifier(password).await?;
                 ctx.core.put(domain, stored.id(), revision, &header, phc.as_bytes())?
             }
         };
@@ -251,7 +270,7 @@ impl App {
             [domain, DomainId::ROOT]
                 .iter()
                 .find_map(|d| ctx.core.load::<UserHeader>(*d, *id).ok())
-                .filter(|u| !u.header.disabled)
+                .filter(|u| !u.header.disabled && u.header.expires_at.is_none())
         };
         let Some(other) = group.header.members.iter().filter(|id| **id != leaving).find_map(enabled) else {
             return Err(AppError::new(

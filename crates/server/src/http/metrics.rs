@@ -30,6 +30,7 @@ pub struct Snapshot {
     pub operations_running: u64,
     pub usage_position: u64,
     pub usage_lost: u64,
+    pub argon_runs: u64,
 }
 
 /// What only a running system knows.
@@ -63,6 +64,8 @@ pub fn render(counters: &Counters, now: &Snapshot) -> String {
     all.register("operations_running", "Backups and restores under way", gauge(now.operations_running));
     all.register("usage_log_position", "Records of the usage log so far", gauge(now.usage_position));
     all.register("usage_records_lost", "Usage records that found no room", ConstCounter::new(now.usage_lost));
+    let help = "Passwords that were stretched: checked or set";
+    all.register("argon2_runs", help, ConstCounter::new(now.argon_runs));
     let ready = i64::from(now.system.is_some());
     all.register("ready", "1 when requests are answered, 0 while a system restore runs", ConstGauge::new(ready));
     if let Some(system) = &now.system {
@@ -134,6 +137,7 @@ fn measure(app: &App) -> Snapshot {
         operations_running: app.running.count(),
         usage_position: app.usage.head().position,
         usage_lost: app.usage.lost(),
+        argon_runs: app.argon.runs.get(),
     }
 }
 

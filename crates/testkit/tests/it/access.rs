@@ -155,6 +155,7 @@ const CASES: &[Case] = &[
     ("job_cancel", "/v1/jobs/{job}/cancel", "{}", DomainBackup, 409),
     ("job_cancel", "/v1/jobs/{system_job}/cancel", "{}", SystemBackup, 409),
     ("system_info", "/v1/system/info", "", Authenticated, 200),
+    ("system_services", "/v1/system/services/status", "", Public, 200),
     ("system_anchor", "/v1/system/anchor", "", Public, 200),
     ("system_activate", "/v1/system/activate", "{}", SystemWrite, 400),
     ("audit_list", "/v1/audit/records", "", AuditRead, 200),

@@ -301,6 +301,69 @@ fn a_disabled_or_deleted_user_is_out_at_once() {
 }
 
 #[test]
+fn an_account_ends_at_its_time_and_comes_back_when_that_is_lifted() {
+    let server = TestServer::start();
+    let guest = server.as_user(&[Role::KeyAdmins]);
+    let path = format!("/v1/usermgmt/users/{}", guest.user_id);
+    let until = server.now().plus_seconds(120).to_string();
+    assert_eq!(server.admin.patch(&path, json!({ "expires_at": until })).ok(200)["expires_at"], until.as_str());
+    server.admin.patch(&path, json!({ "expires_at": "tomorrow" })).fails(ErrorCode::InvalidParam, "RFC 3339");
+    guest.renew();
+    server.advance(119);
+    guest.get("/v1/vault/keys2").ok(200);
+    server.advance(1);
+    guest.get("/v1/vault/keys2").fails(ErrorCode::Unauthorized, "");
+    let again = json!({ "username": username_of(&server, &path), "password": PASSWORD });
+    server.nobody().post("/v1/auth/tokens", again).fails(ErrorCode::Unauthorized, "wrong");
+    assert_eq!(server.admin.patch(&path, json!({ "nickname": "g" })).ok(200)["expires_at"], until.as_str());
+    assert!(server.admin.patch(&path, json!({ "expires_at": "" })).ok(200).get("expires_at").is_none());
+    guest.renew();
+    guest.get("/v1/vault/keys2").ok(200);
+    // Nobody sets a day on which no administrator is left.
+    let own = format!("/v1/usermgmt/users/{}", server.admin.user_id);
+    server.admin.patch(&own, json!({ "expires_at": until })).fails(ErrorCode::LastAdmin, "last member");
+    let second = server.as_user(&[Role::Admin]);
+    server.admin.patch(&format!("/v1/usermgmt/users/{}", second.user_id), json!({ "expires_at": until })).ok(200);
+    server.admin.patch(&own, json!({ "disabled": true })).fails(ErrorCode::LastAdmin, "last member");
+}
+
+fn username_of(server: &TestServer, path: &str) -> String {
+    text(&server.admin.get(path).ok(200), "username")
+}
+
+#[test]
+fn a_weak_verifier_is_made_anew_at_a_login_and_unknown_users_cost_the_same() {
+    use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+    use keyark_model::{DomainId, people::UserHeader};
+    let server = TestServer::start();
+    let user = server.as_user(&[]);
+    let name = username(&user);
+    let core = server.app().core().unwrap();
+    let load = || core.load_named::<UserHeader>(DomainId::ROOT, &name).unwrap();
+    let verifier = || String::from_utf8(core.open_body(&load()).unwrap().expose().clone()).unwrap();
+    let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(4096, 1, 1, None).unwrap());
+    let salt = argon2::password_hash::SaltString::from_b64("c29tZXNhbHRzb21lc2FsdA").unwrap();
+    let weak = weak.hash_password(PASSWORD.as_bytes(), &salt).unwrap().to_string();
+    let stored = load();
+    let id = stored.id();
+    let write = core.put(DomainId::ROOT, id, stored.revision() + 1, &stored.header, weak.as_bytes()).unwrap();
+    core.commit_as_system(server.now(), DomainId::ROOT, "test", vec![], vec![write]).unwrap();
+    let login = |name: &str, password: &str| {
+        let runs = server.app().argon_runs();
+        let answer = server.nobody().post("/v1/auth/tokens", json!({ "username": name, "password": password }));
+        (answer.status, server.app().argon_runs() - runs)
+    };
+    assert_eq!(login(&name, "wrong password"), (401, 1));
+    assert_eq!(verifier(), weak, "a wrong password changes nothing");
+    assert_eq!(login(&name, PASSWORD), (200, 1));
+    let strong = verifier();
+    assert!(!keyark_crypto::password::is_outdated(&strong) && strong != weak, "{strong}");
+    assert_eq!(login(&name, PASSWORD), (200, 1));
+    assert_eq!(verifier(), strong, "a strong one stays");
+    assert_eq!(login("nobody-of-this-name", PASSWORD), (401, 1), "an unknown user costs what a known one costs");
+}
+
+#[test]
 fn a_user_works_in_its_own_domain_or_where_a_group_has_it() {
     let server = TestServer::start();
     let domain = server.domain("tenant");

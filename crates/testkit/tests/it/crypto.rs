@@ -371,3 +371,31 @@ fn a_key_is_named_by_id_name_or_alias_and_a_version_pins_it() {
         post(&server.admin, "encrypt", body).fails(ErrorCode::NotFound, "not found");
     }
 }
+
+#[test]
+fn a_version_encrypts_two_to_the_31_times_and_then_says_rotate() {
+    use keyark_model::system::CounterHeader;
+    use keyark_model::{DomainId, Id, Kind};
+    let mut server = TestServer::start();
+    let id = text(&server.admin.key(json!({ "name": "k" })), "id");
+    let made = server.admin.encrypt("k", "old");
+    // What a version that has been used for years has on disk: all but one reservation.
+    {
+        let core = server.app().core().unwrap();
+        let key: Id = id.parse().unwrap();
+        let stored = core.load::<CounterHeader>(DomainId::ROOT, key).unwrap();
+        let header = CounterHeader { reserved: [(0, (1 << 31) - 1000)].into(), ..stored.header.clone() };
+        let write = core.put(DomainId::ROOT, key, stored.revision() + 1, &header, b"").unwrap();
+        assert_eq!(write.key(), (Kind::Counter, key));
+        core.commit_as_system(server.now(), DomainId::ROOT, "test", vec![], vec![write]).unwrap();
+    }
+    server.restart();
+    let encrypt = || server.admin.post("/v1/crypto/encrypt", json!({ "id": "k", "plaintext": base64("x") }));
+    encrypt().fails(ErrorCode::UsageLimit, "rotate the key");
+    server.admin.post("/v1/crypto/datakey", json!({ "id": "k" })).fails(ErrorCode::UsageLimit, "rotate the key");
+    assert_eq!(server.admin.decrypt(&made), "old", "what it encrypted still opens");
+    server.admin.post("/v1/vault/keys2/k/versions", json!({})).ok(201);
+    assert_eq!(encrypt().ok(200)["version"], 1);
+    let old = json!({ "id": "k", "version": 0, "plaintext": base64("x") });
+    server.admin.post("/v1/crypto/encrypt", old).fails(ErrorCode::UsageLimit, "rotate the key");
+}

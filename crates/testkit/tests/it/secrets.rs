@@ -117,3 +117,34 @@ fn a_rotation_keeps_etags_and_names_the_opened_archive() {
     let named = |r: &Value| r["target"].as_str().is_some_and(|t| t.contains("archive opened: archive-7"));
     assert_eq!(log["resources"].as_array().unwrap().iter().filter(|r| named(r)).count(), 1, "{log}");
 }
+
+#[test]
+fn a_secret_whose_key_is_gone_says_so_and_loses_nothing() {
+    let server = TestServer::start();
+    let lost = server.admin.key(json!({ "name": "lost" }))["id"].as_str().unwrap().to_owned();
+    server.admin.key(json!({ "name": "burnt" }));
+    for (name, key) in [("s", "lost"), ("t", "burnt")] {
+        let body = json!({ "name": name, "dataType": "password", "material": "the value", "key": key });
+        server.admin.post("/v1/vault/secrets", body).ok(201);
+    }
+    server.admin.post("/v1/backupkeys", json!({ "scope": "system", "default": true })).ok(201);
+    let backup = server.admin.backup(json!({ "scope": "system" }))["id"].as_str().unwrap().to_owned();
+    server.admin.delete("/v1/vault/keys2/lost?confirm=lost").ok(204);
+    server.admin.post("/v1/vault/keys2/burnt/destroy", json!({ "confirm": "burnt" })).ok(200);
+    let export = |name: &str| server.admin.post(&format!("/v1/vault/secrets/{name}/export"), json!({}));
+    export("s").fails(ErrorCode::Conflict, "restore it first");
+    export("t").fails(ErrorCode::KeyState, "its material is gone");
+    // Everything else of them works: shown, listed, changed, and rotated under a key that is here.
+    assert_eq!(server.admin.get("/v1/vault/secrets").ok(200)["total"], 2);
+    assert_eq!(server.admin.patch("/v1/vault/secrets/s", json!({ "description": "d" })).ok(200)["description"], "d");
+    server.admin.post("/v1/vault/secrets/s/rotate", json!({ "material": "x" })).fails(ErrorCode::NotFound, &lost);
+    // The key comes back, and with it the value.
+    let options = json!({ "items": [format!("keys:{lost}")], "includeDeleted": true });
+    let begun = server.admin.post(&format!("/v1/backups/{backup}/restore"), options).ok(202);
+    let job = format!("/v1/jobs/{}", begun["jobId"].as_str().unwrap());
+    while server.admin.get(&job).ok(200)["status"] == "in_progress" {
+        std::thread::yield_now();
+    }
+    assert_eq!(server.admin.get(&job).ok(200)["status"], "completed");
+    assert_eq!(export("s").ok(200)["material"], "the value");
+}

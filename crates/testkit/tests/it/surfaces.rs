@@ -246,3 +246,13 @@ fn a_write_answers_with_its_position_which_tells_nothing_but_whether_a_backup_ho
     let path = format!("/v1/backups/{}?position={token}", whole["id"].as_str().unwrap());
     assert_eq!(server.admin.get(&path).ok(200)["covers"], true, "it is good after a restart");
 }
+
+#[test]
+fn whether_the_services_run_is_told_without_a_token() {
+    let server = TestServer::start();
+    let path = "/v1/system/services/status";
+    let shown = server.nobody().get(path).ok(200);
+    let names: Vec<_> = shown["services"].as_array().unwrap().iter().map(|s| s["name"].clone()).collect();
+    assert_eq!((&shown["status"], names), (&json!("started"), vec![json!("api"), json!("store"), json!("outbound")]));
+    assert!(shown["services"].as_array().unwrap().iter().all(|s| s["status"] == "started"), "{shown}");
+}

@@ -23,6 +23,20 @@ fn member(group: &str, user_id: &str) -> String {
 }
 
 #[test]
+fn login_flags_are_kept() {
+    let server = TestServer::start();
+    let flags = |set: bool| json!({ "prevent_ui_login": set });
+    let body = json!({ "username": "robot", "password": PASSWORD, "login_flags": flags(true) });
+    let made = server.admin.post("/v1/usermgmt/users", body).ok(201);
+    assert_eq!(made["login_flags"], flags(true));
+    let path = format!("/v1/usermgmt/users/{}", made["user_id"].as_str().unwrap());
+    assert_eq!(server.admin.patch(&path, json!({ "nickname": "r" })).ok(200)["login_flags"], flags(true));
+    assert_eq!(server.admin.patch(&path, json!({ "login_flags": {} })).ok(200)["login_flags"], flags(false));
+    let unknown = json!({ "login_flags": { "prevent_fun": true } });
+    server.admin.patch(&path, unknown).fails(ErrorCode::BadRequest, "prevent_fun");
+}
+
+#[test]
 fn a_user_is_made_shown_changed_and_deleted() {
     let server = TestServer::start();
     let made = server.admin.post(
@@ -44,6 +58,7 @@ fn a_user_is_made_shown_changed_and_deleted() {
         "email",
         "failed_logins_count",
         "is_domain_user",
+        "login_flags",
         "logins_count",
         "name",
         "nickname",
