@@ -37,6 +37,8 @@ pub struct Domain {
     #[serde(rename = "allow_user_management")]
     pub allow_user_management: bool,
     pub quotas: Quotas,
+    #[serde(rename = "parent_ca_id", skip_serializing_if = "Option::is_none")]
+    pub parent_ca_id: Option<String>,
     /// What it holds now: keys counted in versions, and secrets.
     pub usage: Usage,
 }
@@ -61,6 +63,14 @@ pub struct DomainCreate {
     pub allow_user_management: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Kept and shown; certificates of domains are not made here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_ca_id: Option<String>,
+    /// Only empty: domains anchored in an HSM are not on offer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hsm_connection_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hsm_kek_label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
 }
@@ -136,6 +146,15 @@ pub struct KekList {
     pub limit: Option<i64>,
 }
 
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KekGet {
+    /// Id or name of the domain.
+    pub id: String,
+    /// Id or generation of the KEK.
+    pub kek: String,
+}
+
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KekRotate {
@@ -152,5 +171,6 @@ endpoint! {
     domain_update: DomainUpdate => Domain, PATCH "/v1/domains/{id}", Json 200, DomainWrite, "domains modify", "Changes a domain or its quotas.";
     domain_delete: DomainDelete => NoBody, DELETE "/v1/domains/{id}", Query 204, DomainWrite, "domains delete", "Deletes an empty domain, or with force and confirm a full one.";
     kek_list: KekList => Page<Kek>, GET "/v1/domains/{id}/keks", Query 200, KekRead, "domains keks", "Lists the generations of the domain's key-encryption key.";
+    kek_get: KekGet => Kek, GET "/v1/domains/{id}/keks/{kek}", Query 200, KekRead, "domains kek-get", "Shows one generation of the domain's key-encryption key.";
     kek_rotate: KekRotate => Kek, POST "/v1/domains/{id}/rotate-kek", Json 200, KekRotate, "domains rotate-kek", "Starts a new generation; bodies are sealed anew in the background.";
 }

@@ -66,7 +66,7 @@ codes! {
     CryptoFailed = 106, "NCERRCryptoOperationFailed", 400, Refused, "The cryptographic operation failed";
     Forbidden = 1001, "NCERRInsufficientPermissions", 403, Denied, "The caller may not do this";
     Conflict = 1002, "NCERRConflict", 409, Conflict, "The resource changed in between or its state does not allow this";
-    AlreadyExists = 1003, "NCERRResourceAlreadyExists", 409, Conflict, "A resource with this name or id exists";
+    AlreadyExists = 1003, "NCERRConflict", 409, Conflict, "A resource with this name or id exists";
     KeyAlreadyExists = 1004, "NCERRKeyAlreadyExists", 409, Conflict, "A key with this name, alias or id exists";
     PreconditionFailed = 1005, "NCERRPreconditionFailed", 412, Conflict, "If-Match names another revision than the current one";
     TooLarge = 1006, "NCERRRequestTooLarge", 413, Refused, "The request is larger than allowed";

@@ -25,7 +25,7 @@ macro_rules! for_each_endpoint {
             policies: PolicyCreate PolicyList PolicyGet PolicyUpdate PolicyDelete PolicyRuleCreate PolicyRuleList
                 PolicyRuleGet PolicyRuleUpdate PolicyRuleDelete;
             policy_sets: PolicySetCreate PolicySetList PolicySetGet PolicySetUpdate PolicySetDelete;
-            domains: DomainCreate DomainList DomainGet DomainUpdate DomainDelete KekList KekRotate;
+            domains: DomainCreate DomainList DomainGet DomainUpdate DomainDelete KekList KekGet KekRotate;
         }
     };
 }

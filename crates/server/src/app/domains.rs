@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use keyark_api::domains::{
-    Domain, DomainCreate, DomainDelete, DomainGet, DomainList, DomainUpdate, Kek, KekList, KekRotate, Quotas, Usage,
+    Domain, DomainCreate, DomainDelete, DomainGet, DomainList, DomainUpdate, Kek, KekGet, KekList, KekRotate, Quotas, Usage,
 };
 use keyark_api::endpoint::NoBody;
 use keyark_api::{ErrorCode, Page, PageQuery};
@@ -33,6 +33,8 @@ pub struct DomainHeader {
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub meta: serde_json::Map<String, serde_json::Value>,
     pub allow_user_management: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_ca_id: Option<String>,
     #[serde(default)]
     pub quotas: Quotas,
 }
@@ -50,6 +52,7 @@ impl DomainHeader {
             updated_at: now,
             meta: serde_json::Map::new(),
             allow_user_management: true,
+            parent_ca_id: None,
             quotas: Quotas::default(),
         }
     }
@@ -97,6 +100,7 @@ fn shown(core: &Core, stored: &Stored<DomainHeader>) -> Result<Domain> {
         meta: h.meta.clone(),
         allow_user_management: h.allow_user_management,
         quotas: h.quotas,
+        parent_ca_id: h.parent_ca_id.clone(),
         usage: Usage {
             keys: core.store.count(id, Kind::Key)?.weight,
             secrets: core.store.count(id, Kind::Secret)?.weight,
@@ -126,6 +130,11 @@ impl Handle<DomainCreate> for App {
                 "a domain name has 1 to 255 characters, none of / | \\ < >, and is not root",
             ));
         }
+        if [&r.hsm_connection_id, &r.hsm_kek_label].iter().any(|f| f.as_ref().is_some_and(|text| !text.is_empty())) {
+            return Err(AppError::invalid(
+                "domains anchored in an HSM are not on offer: leave hsm_connection_id and hsm_kek_label out",
+            ));
+        }
         let admins = match r.admins.is_empty() {
             true => vec![ctx.caller()?.user],
             false => r.admins.iter().map(|a| ctx.root_user(a)).collect::<Result<_>>()?,
@@ -137,6 +146,7 @@ impl Handle<DomainCreate> for App {
         header.meta = r.meta.unwrap_or_default();
         header.allow_user_management = r.allow_user_management.unwrap_or(true);
         header.quotas = r.quotas.unwrap_or_default();
+        header.parent_ca_id = r.parent_ca_id;
         let (kek_write, kek, reserved) = ctx.core.kek_generate(domain, ctx.now)?;
         // Adopted before the commit, because the groups of the same batch are sealed under it.
         ctx.core.kek_adopt(domain, kek, reserved);
@@ -274,6 +284,14 @@ impl Handle<KekList> for App {
     async fn handle(&self, ctx: &Ctx, r: KekList) -> Result<Reply<Page<Kek>>> {
         let all = ctx.keks(ctx.kek_domain(&r.id)?)?;
         Ok(Reply::json(PageQuery::from_wire(r.skip, r.limit).of(all)))
+    }
+}
+
+impl Handle<KekGet> for App {
+    async fn handle(&self, ctx: &Ctx, r: KekGet) -> Result<Reply<Kek>> {
+        let mut all = ctx.keks(ctx.kek_domain(&r.id)?)?.into_iter();
+        let found = all.find(|k| k.id == r.kek || k.generation.to_string() == r.kek);
+        Ok(Reply::json(found.ok_or_else(|| AppError::not_found(format_args!("the KEK {:?}", r.kek)))?))
     }
 }
 

@@ -195,6 +195,7 @@ const CASES: &[Case] = &[
     ("domain_update", "/v1/domains/{domain}", "{}", DomainWrite, 412),
     ("domain_delete", "/v1/domains/{domain}", "", DomainWrite, 412),
     ("kek_list", "/v1/domains/{domain}/keks", "", KekRead, 200),
+    ("kek_get", "/v1/domains/{domain}/keks/1", "", KekRead, 200),
     ("kek_rotate", "/v1/domains/{domain}/rotate-kek", "{}", KekRotate, 200),
     ("backup_key_download", "/v1/backupkeys/{backup_key}/download", r#"{"password": "short"}"#, DomainBackup, 400),
     ("backup_key_download", "/v1/backupkeys/{system_backup_key}/download", r#"{"password": "short"}"#, SystemBackup, 400),

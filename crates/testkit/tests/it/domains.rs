@@ -10,7 +10,13 @@ use serde_json::{Value, json};
 fn a_domain_is_made_shown_changed_and_deleted() {
     let server = TestServer::start();
     let made =
-        server.admin.post("/v1/domains", json!({ "name": "sales", "description": "d", "meta": { "a": 1 } })).ok(201);
+        server.admin.post("/v1/domains", json!({ "name": "sales", "description": "d", "meta": { "a": 1 },
+            "parent_ca_id": "a-ca", "hsm_connection_id": "", "allow_user_management": true })).ok(201);
+    assert_eq!(server.admin.get("/v1/domains/sales").ok(200)["parent_ca_id"], "a-ca");
+    for anchored in ["hsm_connection_id", "hsm_kek_label"] {
+        let body = json!({ "name": "anchored", anchored: "x" });
+        server.admin.post("/v1/domains", body).fails(ErrorCode::InvalidParam, "not on offer");
+    }
     assert_eq!(
         (&made["name"], &made["meta"]["a"], &made["allow_user_management"]),
         (&json!("sales"), &json!(1), &json!(true))
@@ -218,6 +224,11 @@ fn a_kek_is_rotated_and_old_keys_still_open() {
     assert_eq!(current, [json!(false), json!(true)]);
     domain.admin.key(json!({ "name": "new" }));
     assert_eq!(domain.admin.decrypt(&made), "before");
+    for named in [rotated["id"].as_str().unwrap(), "2"] {
+        assert_eq!(domain.admin.get(&format!("/v1/domains/sales/keks/{named}")).ok(200), rotated);
+    }
+    domain.admin.get("/v1/domains/sales/keks/3").fails(ErrorCode::NotFound, "3");
+    server.admin.get("/v1/domains/sales/keks/1").fails(ErrorCode::NotFound, "not found");
     server.admin.get("/v1/domains/sales/keks").fails(ErrorCode::NotFound, "not found");
     server.admin.post("/v1/domains/sales/rotate-kek", json!({})).fails(ErrorCode::NotFound, "not found");
 }
@@ -248,4 +259,54 @@ fn what_a_policy_names_is_in_its_domain() {
         assert_eq!(client.get(policies).ok(200)["total"], 0, "a refused policy leaves nothing");
     }
     theirs.admin.post(policies, policy("docs", "k")).ok(201);
+}
+
+#[test]
+fn after_a_rotation_every_body_is_sealed_anew_and_nothing_else_changes() {
+    use keyark_crypto::keyring::KekOwner;
+    use keyark_crypto::seal::generation_of;
+    use keyark_model::{DomainId, Kind};
+    let server = TestServer::start();
+    let domain = server.domain("sales");
+    for n in 0..40 {
+        domain.admin.key(json!({ "name": format!("k{n}") }));
+    }
+    let body = json!({ "name": "s", "dataType": "password", "material": "the value", "key": "k0" });
+    domain.admin.post("/v1/vault/secrets", body).ok(201);
+    let made = domain.admin.encrypt("k7", "before");
+    let core = server.app().core().unwrap();
+    let id = DomainId(domain.id.parse::<keyark_model::Id>().unwrap().0);
+    // Of each record: what names it, its revision and header, and the generation that its body is sealed under.
+    let records = || {
+        let (mut all, mut generations) = (Vec::new(), Vec::new());
+        for kind in Kind::ALL.iter().filter(|k| KekOwner::of(**k, id) == KekOwner::Domain(id)) {
+            let scanned = core.store.scan(id, *kind, |r| {
+                all.push((*kind, r.id, r.revision, r.header.to_vec()));
+                generations.push((*kind, generation_of(r.body)));
+                std::ops::ControlFlow::Continue(())
+            });
+            scanned.unwrap();
+        }
+        (all, generations)
+    };
+    let (before, generations) = records();
+    assert!(before.len() > 42 && generations.iter().filter(|(_, g)| *g == Some(1)).count() > 42);
+    let tag = domain.admin.get("/v1/vault/keys2/k7").header("etag").to_owned();
+    domain.admin.post("/v1/domains/sales/rotate-kek", json!({})).ok(200);
+    // Readers are served meanwhile, whichever generation a body stands under.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let of_domain = |g: &[(Kind, Option<u32>)], wanted| g.iter().filter(|(_, g)| *g == Some(wanted)).count();
+    let sealed = of_domain(&generations, 1);
+    loop {
+        assert_eq!(domain.admin.decrypt(&made), "before");
+        let (_, now) = records();
+        if of_domain(&now, 2) == sealed {
+            break;
+        }
+        assert!(std::time::Instant::now() < until, "{now:?}");
+    }
+    let (after, _) = records();
+    assert_eq!(after, before, "headers and revisions are as they were");
+    assert_eq!(domain.admin.get("/v1/vault/keys2/k7").header("etag"), tag);
+    assert_eq!(domain.admin.post("/v1/vault/secrets/s/export", json!({})).ok(200)["material"], "the value");
 }
