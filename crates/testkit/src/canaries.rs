@@ -73,7 +73,7 @@ fn masters(server: &TestServer, core: &Core, wrapped: &[u8]) -> Vec<(String, Vec
 }
 
 /// Everything of an archive in clear: each header, sealed body and opened body.
-fn in_clear(path: &Path, id: Id, key: &keyark_crypto::Key256) -> Vec<u8> {
+fn file_in_clear(path: &Path, id: Id, key: &keyark_crypto::Key256) -> Vec<u8> {
     let archive = Archive::open(File::open(path).expect("an archive")).expect("a whole archive");
     let opened = source::unlock(&archive, id, key).expect("it opens");
     let mut all = std::fs::read(path).expect("readable");
@@ -97,13 +97,21 @@ fn in_clear(path: &Path, id: Id, key: &keyark_crypto::Key256) -> Vec<u8> {
 /// When it holds any of that, or does not open.
 #[track_caller]
 pub fn no_canary(server: &TestServer, backup: &str) {
+    searched(&in_clear(server, backup), &canaries(server), backup);
+}
+
+/// Everything of an archive of this server in clear.
+///
+/// # Panics
+/// When there is none or its key is not here.
+pub fn in_clear(server: &TestServer, backup: &str) -> Vec<u8> {
     let core = server.app().core().expect("no restore is running");
     let id: Id = backup.parse().expect("an id");
     let stored = core.load::<BackupHeader>(DomainId::ROOT, id).expect("in the catalogue");
     let key = core.load::<BackupKeyHeader>(DomainId::ROOT, stored.header.backup_key).expect("its key");
     let material = core.backup_key_material(&key).expect("it opens");
     let path = server.settings.data.join("backups").join(format!("{backup}.keyark"));
-    searched(&in_clear(&path, key.id(), &material), &canaries(server), backup);
+    file_in_clear(&path, key.id(), &material)
 }
 
 fn searched(all: &[u8], canaries: &[(String, Vec<u8>)], archive: &str) {
@@ -129,7 +137,7 @@ pub(crate) fn every_archive(server: &TestServer) {
         if whole.is_some_and(|a| {
             a.header().id.0 == backup.id().0 && a.verify(&core.anchor).is_ok_and(|v| v.require_pinned().is_ok())
         }) {
-            searched(&in_clear(&path, key.id(), &material), &known, &backup.id().to_string());
+            searched(&file_in_clear(&path, key.id(), &material), &known, &backup.id().to_string());
         }
     }
 }

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use keyark_api::domains::{
-    Domain, DomainCreate, DomainDelete, DomainGet, DomainList, DomainUpdate, Kek, KekGet, KekList, KekRotate, Quotas, Usage,
+    Domain, DomainCreate, DomainDelete, DomainGet, DomainList, DomainUpdate, Kek, KekGet, KekList, KekRotate, Quotas,
+    Usage,
 };
 use keyark_api::endpoint::NoBody;
 use keyark_api::{ErrorCode, Page, PageQuery};

@@ -9,9 +9,14 @@ use serde_json::{Value, json};
 #[test]
 fn a_domain_is_made_shown_changed_and_deleted() {
     let server = TestServer::start();
-    let made =
-        server.admin.post("/v1/domains", json!({ "name": "sales", "description": "d", "meta": { "a": 1 },
-            "parent_ca_id": "a-ca", "hsm_connection_id": "", "allow_user_management": true })).ok(201);
+    let made = server
+        .admin
+        .post(
+            "/v1/domains",
+            json!({ "name": "sales", "description": "d", "meta": { "a": 1 },
+            "parent_ca_id": "a-ca", "hsm_connection_id": "", "allow_user_management": true }),
+        )
+        .ok(201);
     assert_eq!(server.admin.get("/v1/domains/sales").ok(200)["parent_ca_id"], "a-ca");
     for anchored in ["hsm_connection_id", "hsm_kek_label"] {
         let body = json!({ "name": "anchored", anchored: "x" });
@@ -258,7 +263,10 @@ fn what_a_policy_names_is_in_its_domain() {
         assert!(refused.text("message").contains(missing), "{refused}");
         assert_eq!(client.get(policies).ok(200)["total"], 0, "a refused policy leaves nothing");
     }
-    theirs.admin.post(policies, policy("docs", "k")).ok(201);
+    let made = theirs.admin.post(policies, policy("docs", "k")).ok(201);
+    for field in ["id", "uri", "account", "application", "devAccount", "createdAt", "updatedAt"] {
+        assert!(made[field].as_str().is_some_and(|text| !text.is_empty()), "{field} of {made}");
+    }
 }
 
 #[test]

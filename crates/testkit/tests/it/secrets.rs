@@ -30,6 +30,11 @@ fn a_secret_is_shown_changed_and_never_with_its_value_unless_asked() {
         assert_eq!(shown.status, 200, "{shown}");
     }
     assert_eq!(admin.get(&at("s?includeMaterial=true")).ok(200)["material"], "first value");
+    let envelope = admin.get(&at("s")).ok(200);
+    for field in ["id", "uri", "account", "application", "devAccount", "createdAt", "updatedAt"] {
+        assert!(envelope[field].as_str().is_some_and(|text| !text.is_empty()), "{field} of {envelope}");
+    }
+    assert_eq!(envelope["createdAt"], "2026-01-01T00:00:00.000000000Z");
     let change = json!({ "name": "t", "description": "d", "labels": { "a": null, "c": "3" }, "recoveryDays": 9 });
     let changed = admin.patch(&at("s"), change).ok(200);
     assert!(changed.get("material").is_none(), "{changed}");

@@ -240,3 +240,20 @@ fn filters_know_usage_size_never_deny_email_and_links_of_links() {
     let found = records(&server, &id).into_iter().find(|(kind, ..)| *kind == Kind::User).unwrap();
     assert_eq!(serde_json::from_slice::<UserHeader>(&found.2).unwrap().email, "ann@example.org");
 }
+
+#[test]
+fn the_usage_log_is_in_no_archive() {
+    let server = TestServer::start();
+    let d = server.domain("d");
+    for (by, scope) in [(&d.admin, "domain"), (&server.admin, "system")] {
+        crate::support::backup_key(by, scope);
+        // A read that found nothing: it stands in the usage log and nowhere else.
+        by.get("/v1/vault/keys2/asked-for-once").fails(keyark_api::ErrorCode::NotFound, "");
+        let records = by.get("/v1/audit/client-records?action=key_get").ok(200);
+        assert!(records.to_string().contains("asked-for-once"), "{records}");
+        let backup = text(&crate::support::take(&server, by, json!({ "scope": scope })), "id");
+        let all = keyark_testkit::canaries::in_clear(&server, &backup);
+        assert!(keyark_testkit::canaries::holds(&all, b"\"name\":"), "the control: headers are there in clear");
+        assert!(!keyark_testkit::canaries::holds(&all, b"asked-for-once"), "{scope}");
+    }
+}

@@ -32,9 +32,9 @@ fn everything_is_back_at_the_point_under_a_new_incarnation() {
     let of_domain = take_domain(&server, &d.admin);
     let backup = take_system(&server);
     let before = everything(&server);
-    let (identity, position) = {
+    let (identity, position, token_key) = {
         let core = server.app().core().unwrap();
-        (core.store.identity(), core.store.head().seq)
+        (core.store.identity(), core.store.head().seq, *core.jwt_key.expose())
     };
     // After the point: one key more, one changed, a domain more.
     d.admin.key(json!({ "name": "later" }));
@@ -59,6 +59,7 @@ fn everything_is_back_at_the_point_under_a_new_incarnation() {
     assert_eq!(now.parent.unwrap().position.incarnation, identity.incarnation);
     assert!(core.store.head().seq > now.parent.unwrap().position.seq, "positions are not used twice");
     assert!(now.parent.unwrap().position.seq <= position + 2);
+    assert!(!core.jwt_key.eq_ct(&token_key), "tokens are signed by a new key");
     drop(core);
     // Sessions ended: neither the token nor its refresh token is good.
     assert_eq!(server.nobody().with_token(&token).get("/v1/system/info").status, 401);
