@@ -82,6 +82,7 @@ pub fn noun_about(noun: &str) -> &'static str {
         "domains" => "Domains and their key-encryption keys",
         "groups" => "Groups and their members",
         "jobs" => "Long-running operations",
+        "uploads" => "Large files sent in parts",
         "keys" => "Keys and their versions",
         "records" => "The audit log",
         "policies" => "Policies of file encryption clients",

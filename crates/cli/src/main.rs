@@ -17,6 +17,8 @@ mod passphrase;
 mod profile;
 mod progress;
 mod recover;
+#[cfg(test)]
+mod reference;
 mod request;
 mod run;
 mod serve;

@@ -3,7 +3,9 @@
 pub mod canaries;
 pub mod client;
 pub mod committed;
+mod python;
 pub mod server;
 
 pub use client::{Answer, Client};
+pub use python::python;
 pub use server::{TestDomain, TestServer};

@@ -45,9 +45,13 @@ fn packages() -> Outcome {
     Ok(())
 }
 
-/// The interpreter of the environment with the break-glass script's libraries.
+/// What the Python environment holds: for the break-glass script, and for tests that read with a library of others.
+const LIBRARIES: [&str; 2] = ["docs/break-glass/requirements.txt", "crates/testkit/requirements.txt"];
+
+/// The interpreter of the environment with these libraries.
 pub fn python() -> Outcome<PathBuf> {
-    let wanted = tree::read("docs/break-glass/requirements.txt")?;
+    let lists = LIBRARIES.iter().map(|list| tree::read(list)).collect::<Outcome<Vec<_>>>()?;
+    let wanted = lists.concat();
     let folder = tree::target().join("tools/python");
     let python = folder.join("bin/python");
     // Written last: an installation that broke off is made again.
@@ -57,8 +61,11 @@ pub fn python() -> Outcome<PathBuf> {
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r"]);
-    run(pip.arg(tree::root().join("docs/break-glass/requirements.txt")))?;
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    for list in LIBRARIES {
+        pip.arg("-r").arg(tree::root().join(list));
+    }
+    run(&mut pip)?;
     std::fs::write(&stamp, &wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
     println!("installed Python libraries: {}", wanted.split_whitespace().collect::<Vec<_>>().join(" "));
     Ok(python)

@@ -224,3 +224,24 @@ fn a_file_opens_here_and_in_another_system() {
     let wrong = (of_system.0.clone(), "wrong password".to_owned());
     upload_key(&there.admin, &wrong).fails(ErrorCode::WrongPassword, "");
 }
+
+/// By the very lines that `docs/break-glass/README.md` shows.
+#[test]
+fn a_second_jose_library_opens_an_exported_file_as_documented() {
+    let server = TestServer::start();
+    let key = backup_key(&server.admin, "system");
+    let (file, passphrase) = exported(&server.admin, &key);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.jwe");
+    std::fs::write(&path, &file).unwrap();
+    let page = std::fs::read_to_string(keyark_testkit::committed::project("docs/break-glass/README.md")).unwrap();
+    let shown = page.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let open = |passphrase: &str| {
+        let script = shown.replace("KEYFILE", path.to_str().unwrap()).replace("PASSPHRASE", passphrase);
+        keyark_testkit::python(&script, &[], b"")
+    };
+    let opened = open(&passphrase).unwrap();
+    assert!(opened.contains(&key) && opened.contains("anchor"), "{opened}");
+    let refused = open("AAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAA").unwrap_err();
+    assert!(refused.contains("joserfc") && !refused.contains("HeaderValue"), "{refused}");
+}
