@@ -20,6 +20,8 @@ pub enum SourceError {
     Io(#[from] std::io::Error),
     #[error("{kind} {id} in the archive does not open under the key it names; take another archive")]
     Record { kind: Kind, id: Id },
+    #[error("the file of archive {claimed} holds archive {found}: it was exchanged; take another copy of {claimed}")]
+    Exchanged { claimed: Id, found: Id },
     #[error(transparent)]
     Chain(#[from] ChainError),
 }
@@ -33,6 +35,18 @@ pub fn open(path: &Path, anchor: &Anchor, signer: Option<&str>) -> Result<Archiv
         _ => verdict.require_pinned()?,
     }
     Ok(archive)
+}
+
+/// The same for a file that stands where the archive with this id should: its name is a claim (rules D4).
+pub fn open_claimed(
+    path: &Path,
+    claimed: Id,
+    anchor: &Anchor,
+    signer: Option<&str>,
+) -> Result<Archive<File>, SourceError> {
+    let archive = open(path, anchor, signer)?;
+    let found = Id(archive.header().id.0);
+    if found == claimed { Ok(archive) } else { Err(SourceError::Exchanged { claimed, found }) }
 }
 
 /// The key that opens an archive, as the archive crate wants it.

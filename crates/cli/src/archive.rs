@@ -63,8 +63,8 @@ pub fn run(verb: &str, given: &Given<'_>, matches: &ArgMatches) -> Result<(), Fa
     let key = matches.try_get_one::<String>("key").ok().flatten();
     let key = key.map(|path| open_key(path, given)).transpose()?;
     let done = match verb {
-        "inspect" => output::show_value(&archive.inspect(anchor.as_ref()), format),
-        "verify" => verify(&archive, anchor.as_ref(), key.as_ref(), format),
+        "inspect" => inspect(&archive, &path, anchor.as_ref(), format),
+        "verify" => verify(&archive, &path, anchor.as_ref(), key.as_ref(), format),
         "list" => list(&unlock(&archive, key.as_ref())?, matches, &bar, format),
         _ => extract(&unlock(&archive, key.as_ref())?, matches, format),
     };
@@ -108,8 +108,32 @@ fn unlock<'a>(archive: &'a Archive<Watched>, key: Option<&BackupKeyFile>) -> Res
     Ok(archive.unlock(&OpeningKey { kind: FactorKind::BackupKey, id: &id, key: &key.key })?)
 }
 
+/// A name is a claim (rules D4): what differs from the header is told.
+fn findings(path: &Path, id: &str) -> Vec<String> {
+    let named = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<Id>().ok());
+    let differs = named.filter(|named| named.to_string() != id);
+    differs
+        .map(|named| format!("the file is named {named} and holds archive {id}: it was renamed or exchanged"))
+        .into_iter()
+        .collect()
+}
+
+fn inspect(archive: &Archive<Watched>, path: &Path, anchor: Option<&Anchor>, format: Format) -> Result<(), Failure> {
+    #[derive(serde::Serialize)]
+    struct Shown {
+        #[serde(flatten)]
+        claimed: keyark_archive::Inspection,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        findings: Vec<String>,
+    }
+    let claimed = archive.inspect(anchor);
+    let findings = findings(path, &claimed.id);
+    output::show_value(&Shown { claimed, findings }, format)
+}
+
 fn verify(
     archive: &Archive<Watched>,
+    path: &Path,
     anchor: Option<&Anchor>,
     key: Option<&BackupKeyFile>,
     format: Format,
@@ -125,6 +149,10 @@ fn verify(
         json!({ "id": shown.id, "verdict": shown.verdict, "checksum": shown.checksum, "opened": counts.is_some() });
     if let Some(records) = records {
         report["records"] = records.into_iter().map(|(k, n)| (k.to_owned(), Value::from(n))).collect();
+    }
+    let found = findings(path, &shown.id);
+    if !found.is_empty() {
+        report["findings"] = found.into();
     }
     output::show_value(&report, format)?;
     verdict.require_pinned().map_err(Failure::from)

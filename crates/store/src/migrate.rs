@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::error::{Fault, OpenError};
+use crate::failpoint::failpoint;
 use crate::lock::beside;
 use crate::schema::{APPLICATION, PRODUCT, SCHEMA};
 
@@ -31,6 +32,7 @@ pub(crate) fn migrate(conn: &Connection, path: &Path, steps: &[&str], target: i6
         return Ok(());
     }
     copy(conn, path, found)?;
+    failpoint("migrate-copied");
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let migrated = steps
         .iter()
@@ -38,6 +40,7 @@ pub(crate) fn migrate(conn: &Connection, path: &Path, steps: &[&str], target: i6
         .try_for_each(|step| conn.execute_batch(step))
         .and_then(|()| conn.execute("UPDATE identity SET written_by = ?1", [PRODUCT]).map(|_| ()))
         .and_then(|()| conn.pragma_update(None, "user_version", target))
+        .map(|()| failpoint("migrate-done"))
         .and_then(|()| conn.execute_batch("COMMIT"));
     if migrated.is_err() && !conn.is_autocommit() {
         conn.execute_batch("ROLLBACK")?;
@@ -57,6 +60,7 @@ fn copy(conn: &Connection, path: &Path, found: i64) -> Result<(), OpenError> {
     }
     let name = part.to_str().ok_or_else(|| Fault::Database("the path of the database is not UTF-8".into()))?;
     conn.execute("VACUUM INTO ?1", [name])?;
+    failpoint("migrate-copying");
     std::fs::File::open(&part).and_then(|f| f.sync_all()).map_err(io)?;
     std::fs::rename(&part, &copy).map_err(io)
 }
@@ -108,6 +112,53 @@ mod tests {
         assert!(migrate(&conn, &path, &["CREATE TABLE extra (x)", "no sql"], 3).is_err());
         assert_eq!(conn.pragma_query_value(None, "user_version", |r| r.get::<_, i64>(0)).unwrap(), 1);
         assert!(conn.execute("INSERT INTO extra VALUES (1)", []).is_err());
+    }
+
+    /// What the killed process does.
+    #[test]
+    #[ignore = "dies; the test below runs it in a process of its own"]
+    fn killed_while_migrating() {
+        let path = std::path::PathBuf::from(std::env::var_os("KEYARK_TEST_MIGRATE").expect("set by the test below"));
+        crate::failpoint::arm(&std::env::var("KEYARK_TEST_KILL").unwrap());
+        let conn = Connection::open(&path).unwrap();
+        migrate(&conn, &path, &STEP, 2).unwrap();
+        panic!("it should have been killed");
+    }
+
+    const STEP: [&str; 1] = ["CREATE TABLE extra (x); UPDATE identity SET written_by = 'half'"];
+
+    #[test]
+    fn an_upgrade_that_is_killed_is_done_by_the_next_start_and_can_be_taken_back() {
+        for place in ["migrate-copying", "migrate-copied", "migrate-done"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("db");
+            let conn = database(&path);
+            conn.pragma_update(None, "journal_mode", "WAL").unwrap();
+            drop(conn);
+            let mut this = std::process::Command::new(std::env::current_exe().unwrap());
+            this.args(["--ignored", "--exact", "migrate::tests::killed_while_migrating"]);
+            let killed = this.env("KEYARK_TEST_MIGRATE", &path).env("KEYARK_TEST_KILL", place).output().unwrap();
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.status), Some(9), "{place}: {killed:?}");
+            let conn = Connection::open(&path).unwrap();
+            let version = |c: &Connection| c.pragma_query_value(None, "user_version", |r| r.get::<_, i64>(0)).unwrap();
+            assert_eq!(version(&conn), 1, "{place}: nothing of it is done");
+            // The next start.
+            migrate(&conn, &path, &STEP, 2).unwrap();
+            assert_eq!(version(&conn), 2, "{place}");
+            conn.execute("INSERT INTO extra VALUES (1)", []).unwrap();
+            drop(conn);
+            // Back: the copy is the database as it was, and the older product opens it.
+            let copy = folder.path().join("db-schema1");
+            for left in ["db-wal", "db-shm"] {
+                let _ = std::fs::remove_file(folder.path().join(left));
+            }
+            std::fs::rename(&copy, &path).unwrap();
+            let conn = Connection::open(&path).unwrap();
+            migrate(&conn, &path, &[], 1).unwrap();
+            let by: String = conn.query_row("SELECT written_by FROM identity", [], |r| r.get(0)).unwrap();
+            assert_eq!(by, "0.0.9", "{place}");
+            assert!(conn.execute("INSERT INTO extra VALUES (1)", []).is_err());
+        }
     }
 
     #[test]

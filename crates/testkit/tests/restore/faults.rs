@@ -223,3 +223,21 @@ fn every_kind_of_bad_archive_has_its_answer() {
     restore(&d.admin, &id, json!({ "includeDeleted": true }));
     assert_eq!(key_names(&d.admin), ["k"]);
 }
+
+#[test]
+fn an_archive_in_the_place_of_another_is_found_out() {
+    let server = TestServer::start();
+    let d = server.domain("d");
+    crate::support::backup_key(&d.admin, "domain");
+    d.admin.key(json!({ "name": "early" }));
+    let early = crate::support::take_domain(&server, &d.admin);
+    d.admin.key(json!({ "name": "late" }));
+    let late = crate::support::take_domain(&server, &d.admin);
+    std::fs::copy(crate::support::archive_path(&server, &early), crate::support::archive_path(&server, &late)).unwrap();
+    // It is whole and signed, and not what its name says.
+    crate::support::plan(&d.admin, &late, json!({})).fails(ErrorCode::ArchiveDamaged, "exchanged");
+    d.admin.get(&format!("/v1/backups/{late}/contents")).fails(ErrorCode::ArchiveDamaged, &early);
+    let job = crate::support::restore_any(&d.admin, &late, json!({}));
+    assert_eq!(job["status"], "failed", "{job}");
+    crate::support::plan(&d.admin, &early, json!({})).ok(200);
+}

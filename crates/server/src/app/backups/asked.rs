@@ -221,7 +221,7 @@ impl Asked {
         let mut archives = Vec::new();
         for link in &self.links {
             let path = self.app.folder.archive(link.id);
-            let archive = source::open(&path, &self.core.anchor, self.signer.as_deref())?;
+            let archive = source::open_claimed(&path, link.id, &self.core.anchor, self.signer.as_deref())?;
             version_check(&archive.header().product_version)?;
             archives.push(archive);
         }

@@ -32,7 +32,8 @@ impl Asked {
     }
 
     fn learn(&self, facts: &mut Facts, id: Id, later: &Stored<BackupHeader>, into: Option<DomainId>) -> Result<()> {
-        let archive = source::open(&self.app.folder.archive(id), &self.core.anchor, self.signer.as_deref())?;
+        let archive =
+            source::open_claimed(&self.app.folder.archive(id), id, &self.core.anchor, self.signer.as_deref())?;
         let ours = keyark_archive::Archive::open(std::fs::File::open(self.app.folder.archive(self.backup.id()))?)?;
         if archive.header().system != ours.header().system {
             // Another system's backup says nothing of this one's records.

@@ -57,7 +57,9 @@ impl From<SourceError> for AppError {
             SourceError::Archive(e) => e.into(),
             SourceError::Io(e) => e.into(),
             SourceError::Chain(e) => AppError::new(ErrorCode::RestoreConflict, e.to_string()),
-            e @ SourceError::Record { .. } => AppError::new(ErrorCode::ArchiveDamaged, e.to_string()),
+            e @ (SourceError::Record { .. } | SourceError::Exchanged { .. }) => {
+                AppError::new(ErrorCode::ArchiveDamaged, e.to_string())
+            }
         }
     }
 }
@@ -387,6 +389,9 @@ impl Handle<BackupContents> for App {
         let stored = ctx.backup_load(&r.id)?;
         let (path, key) = (ctx.archive_path(&stored)?, ctx.opening_key(&stored.header)?);
         let archive = Archive::open(std::fs::File::open(path)?)?;
+        if archive.header().id.0 != stored.id().0 {
+            return Err(SourceError::Exchanged { claimed: stored.id(), found: Id(archive.header().id.0) }.into());
+        }
         let opened = source::unlock(&archive, stored.header.backup_key, &key)?;
         let page = PageQuery::from_wire(r.skip, r.limit);
         let (mut total, mut resources) = (0, Vec::new());
