@@ -193,3 +193,48 @@ fn ml_kem_public_keys_are_framed_as_published() {
         assert!(text.expose().starts_with(format!("-----BEGIN PUBLIC KEY-----\n{begin}").as_bytes()));
     }
 }
+
+/// `fixtures/vectors/algorithms.json`: answers of other implementations, each with its source.
+#[test]
+fn rsa_ecdsa_and_ml_kem_as_published() {
+    #[derive(serde::Deserialize)]
+    struct Vector {
+        source: String,
+        operation: String,
+        spec: String,
+        /// Material, input and what comes out of it, in hexadecimal; none: it is refused.
+        key: String,
+        input: String,
+        output: Option<String>,
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/vectors/algorithms.json");
+    let vectors: Vec<Vector> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for v in &vectors {
+        let format = if v.spec.starts_with("RSA") { Format::Pkcs8 } else { Format::Raw };
+        let key = Material::import(v.spec.parse().unwrap(), format, &hex(&v.key)).unwrap();
+        let (input, output) = (hex(&v.input), v.output.as_deref().map(hex));
+        seen.insert((v.operation.as_str(), v.spec.as_str()));
+        let (verb, name) = v.operation.split_once(' ').unwrap_or((&v.operation, ""));
+        match (verb, Scheme::from_name(name)) {
+            ("decrypt", _) => {
+                let opened = super::rsa::decrypt(&key, super::Hash::Sha256, &input).ok();
+                assert_eq!(opened.map(|o| o.expose().clone()), output, "{}", v.source);
+            }
+            ("decapsulate", _) => {
+                assert_eq!(Some(kem::decapsulate(&key, &input).unwrap().expose()), output.as_ref(), "{}", v.source);
+            }
+            ("sign", Some(scheme)) => {
+                assert_eq!(Some(signature::sign(&key, scheme, &input).unwrap()), output, "{}", v.source);
+            }
+            ("verify", Some(scheme)) => {
+                let mut made = output.unwrap();
+                signature::verify(&key, scheme, &input, &made).unwrap_or_else(|e| panic!("{}: {e}", v.source));
+                *made.last_mut().unwrap() ^= 1;
+                assert!(signature::verify(&key, scheme, &input, &made).is_err(), "{}", v.source);
+            }
+            _ => panic!("{}: what is {:?}?", v.source, v.operation),
+        }
+    }
+    assert_eq!((vectors.len(), seen.len()), (16, 8), "{seen:?}");
+}
