@@ -73,7 +73,11 @@ fn render(json: &[u8], format: Format, bold: bool) -> Result<String, Failure> {
 
 fn table(value: &Value, bold: bool) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_preset(presets::NOTHING);
+    // A terminal that does not know its width (a serial line) says 0; there nothing is wrapped.
+    if table.width().is_none_or(|width| width >= NARROWEST) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     let rows = value.as_sequence().or_else(|| value.get("resources").and_then(Value::as_sequence));
     if let Some(rows) = rows {
         let columns = columns(rows);
@@ -125,6 +129,9 @@ fn plain(value: &Value) -> String {
     };
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
+
+/// Columns below which a table is not fitted to the terminal.
+const NARROWEST: u16 = 40;
 
 #[cfg(test)]
 mod tests {
