@@ -221,3 +221,44 @@ fn every_shell_has_completions_and_every_command_a_manual() {
         assert!(text.contains(".TH") && text.contains(word), "{name}: {text}");
     }
 }
+
+#[test]
+fn after_a_recovery_a_person_pins_the_new_anchor_and_old_archives_verify_under_the_old_one() {
+    let home = tempfile::tempdir().unwrap();
+    let no_tls = ["--no-tls", "--listen", "127.0.0.1:0"];
+    let run = |line: &str| keyark(home.path()).args(line.split(' ')).output().unwrap();
+    let server = Serving::start(keyark(home.path()).arg("serve").args(no_tls), "First password");
+    let (url, old) = (server.said("Keyark serves at"), server.said("anchor"));
+    let first = server.said("First password of admin, good for 24 hours, in");
+    std::fs::write(home.path().join("password"), "correct horse battery staple").unwrap();
+    let change = "--username admin --new-password-file password";
+    out(&run(&format!("self changepw --url {url} --password-file {first} {change}")));
+    out(&run(&format!("login {url} --user admin --password-file password --yes")));
+    out(&run("keys create --name kept"));
+    let made = out(&run("backupkeys create"));
+    let id = |made: &str| made.split("\"id\": \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    out(&run(&format!("backupkeys download --id {} --file key.jwe", id(&made))));
+    let backup = id(&out(&run("backup create --wait")));
+    out(&run(&format!("backup download --id {backup} --file system.keyark")));
+    out(&run("anchor export --file old.json"));
+    server.end();
+
+    let files = "--from system.keyark --backup-key key.jwe --password-file key.jwe.passphrase";
+    assert!(out(&run(&format!("recover {files} --data again"))).contains("new: pin it"));
+    let server = Serving::start(keyark(home.path()).args(["serve", "--data", "again"]).args(no_tls), "anchor");
+    let (url, new) = (server.said("Keyark serves at"), server.said("anchor"));
+    assert_ne!(new, old);
+    let login = format!("login {url} --user admin --password-file password");
+    for more in ["", " --yes"] {
+        let refused = run(&format!("{login}{more}"));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains(&old) && said.contains("--fingerprint"), "{said}");
+    }
+    assert!(!run(&format!("{login} --fingerprint {old}")).status.success(), "the old one is not what is shown");
+    out(&run(&format!("{login} --fingerprint {new}")));
+    assert!(out(&run("keys list")).contains("kept"));
+    out(&run(&login));
+    let verified = out(&run("archive verify system.keyark --anchor old.json"));
+    assert!(verified.contains("\"verdict\": \"signed\""), "{verified}");
+    server.end();
+}

@@ -15,17 +15,18 @@ const PACKAGES: &[(&str, &[&str], &str)] = &[
     ("systemd", &["systemd-analyze", "--version"], "the check of packaging/keyark.service"),
 ];
 
-/// Installs what is missing and says so; does nothing the second time.
-pub fn ensure() -> Outcome {
-    packages()?;
-    python().map(drop)
+/// Installs what is missing and says so: what that was. The second time nothing is.
+pub fn ensure() -> Outcome<Vec<String>> {
+    let mut installed = packages()?;
+    installed.extend(libraries()?.1);
+    Ok(installed)
 }
 
-fn packages() -> Outcome {
+fn packages() -> Outcome<Vec<String>> {
     let missing = |probe: &[&str]| !succeeds(Command::new(probe[0]).args(&probe[1..]));
     let missing: Vec<_> = PACKAGES.iter().filter(|(_, probe, _)| missing(probe)).collect();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let names: Vec<&str> = missing.iter().map(|(name, ..)| *name).collect();
     let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
@@ -39,10 +40,10 @@ fn packages() -> Outcome {
     };
     run(apt().arg("update"))?;
     run(apt().args(["install", "--no-install-recommends"]).args(&names))?;
-    for (name, _, why) in missing {
+    for (name, _, why) in &missing {
         println!("installed {name}: for {why}");
     }
-    Ok(())
+    Ok(names.into_iter().map(str::to_owned).collect())
 }
 
 /// What the Python environment holds: for the break-glass script, and for tests that read with a library of others.
@@ -50,6 +51,10 @@ const LIBRARIES: [&str; 2] = ["docs/break-glass/requirements.txt", "crates/testk
 
 /// The interpreter of the environment with these libraries.
 pub fn python() -> Outcome<PathBuf> {
+    libraries().map(|(python, _)| python)
+}
+
+fn libraries() -> Outcome<(PathBuf, Vec<String>)> {
     let lists = LIBRARIES.iter().map(|list| tree::read(list)).collect::<Outcome<Vec<_>>>()?;
     let wanted = lists.concat();
     let folder = tree::target().join("tools/python");
@@ -57,7 +62,7 @@ pub fn python() -> Outcome<PathBuf> {
     // Written last: an installation that broke off is made again.
     let stamp = folder.join("requirements.txt");
     if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
-        return Ok(python);
+        return Ok((python, Vec::new()));
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     let mut pip = Command::new(&python);
@@ -67,6 +72,16 @@ pub fn python() -> Outcome<PathBuf> {
     }
     run(&mut pip)?;
     std::fs::write(&stamp, &wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
-    println!("installed Python libraries: {}", wanted.split_whitespace().collect::<Vec<_>>().join(" "));
-    Ok(python)
+    let installed: Vec<String> = wanted.split_whitespace().map(str::to_owned).collect();
+    println!("installed Python libraries: {}", installed.join(" "));
+    Ok((python, installed))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_second_time_nothing_is_installed() {
+        super::ensure().unwrap();
+        assert_eq!(super::ensure().unwrap(), Vec::<String>::new());
+    }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: what the compiler does not check of how this project is made.
 
 mod documents;
+mod doors;
 mod features;
 mod layers;
 mod server;
@@ -38,6 +39,7 @@ pub fn tidy() -> Outcome {
     let mut report = Report::default();
     sources::check(&files, &mut report);
     layers::check(&files, &mut report);
+    doors::check(&files, &mut report);
     server::check(&files, &mut report);
     words::check(&files, &mut report);
     documents::check(&files, &mut report);
