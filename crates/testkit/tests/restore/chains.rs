@@ -112,8 +112,8 @@ fn a_link_that_another_backup_stands_in_for_is_refused() {
     std::fs::copy(archive_path(&server, &other), archive_path(&server, &made.ids[0])).unwrap();
     let job = restore_any(admin, &made.ids[1], json!({ "conflict": "overwrite" }));
     assert_eq!(job["status"], "failed", "{job}");
-    assert!(text(&job, "error").contains("does not continue"), "{job}");
-    assert_eq!(job["errorCode"], ErrorCode::RestoreConflict.number(), "{job}");
+    assert!(text(&job, "error").contains("exchanged"), "{job}");
+    assert_eq!(job["errorCode"], ErrorCode::ArchiveDamaged.number(), "{job}");
 }
 
 #[test]

@@ -196,11 +196,11 @@ fn a_failure_at_any_step_brings_the_old_system_back() {
     fails_and_serves_on(&server, &backup, "SHA-256 differs");
     std::fs::write(&path, &good[..good.len() - 10]).unwrap();
     fails_and_serves_on(&server, &backup, "cut");
-    // Another backup's archive under this name opens with another key.
+    // Another backup's archive under this name.
     let second = text(&server.admin.post("/v1/backupkeys", json!({ "scope": "system" })).ok(201), "id");
     let other = crate::support::take(&server, &server.admin, json!({ "scope": "system", "backupKey": second }));
     std::fs::copy(archive_path(&server, &text(&other, "id")), &path).unwrap();
-    fails_and_serves_on(&server, &backup, "key");
+    fails_and_serves_on(&server, &backup, "exchanged");
     // The building site is taken: a folder stands where the new database is to be made.
     std::fs::write(&path, &good).unwrap();
     let site = server.settings.data.join("store.db.restoring");
