@@ -137,8 +137,14 @@ impl Ctx {
         }
     }
 
-    /// Commits entries of several domains together, then drops what was remembered of the records that changed.
-    pub async fn commit_all(&self, must: Vec<Must>, entries: Vec<Draft>) -> Result<Committed> {
+    /// Commits entries of several domains together, then drops what was remembered of the records that changed. What a
+    /// caller changes elsewhere (a domain's backups are records of root) its own domain's log tells as well.
+    pub async fn commit_all(&self, must: Vec<Must>, mut entries: Vec<Draft>) -> Result<Committed> {
+        if let (Some(first), Some(caller)) = (entries.first(), &self.principal)
+            && entries.iter().all(|e| e.domain != caller.domain)
+        {
+            entries.push(self.draft(caller.domain, first.target.clone(), Vec::new()));
+        }
         let changed: Vec<(DomainId, Kind, Id)> = entries
             .iter()
             .flat_map(|e| e.changes.iter().map(|c| c.key()).map(|(kind, id)| (e.domain, kind, id)))
