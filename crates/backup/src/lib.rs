@@ -1,6 +1,7 @@
 //! Backup and restore: take an archive, verify it, plan a restore, carry it out, recover an empty machine.
 
 mod conflict;
+pub mod destination;
 pub mod facts;
 pub mod history;
 pub mod links;
@@ -11,8 +12,10 @@ pub mod progress;
 pub mod restore_domain;
 pub mod restore_system;
 pub mod source;
+pub mod stream;
 pub mod take;
 
+pub use destination::{Destination, DestinationError};
 pub use facts::Facts;
 pub use links::{ChainError, Links};
 pub use options::{Conflict, Mode, RestoreOptions};

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use keyark_archive::RecordRef;
 use keyark_crypto::hash::sha256;
-use keyark_model::{Digest, DomainId, Id, Kind, RecordFacts};
+use keyark_model::{Carrier, Digest, DomainId, Id, Kind, RecordFacts};
 use keyark_store::{Fault, Store};
 use serde::Serialize;
 
@@ -175,7 +175,7 @@ pub(crate) struct Planner<'a> {
 impl Planner<'_> {
     fn consider(&mut self, r: &RecordRef<'_>) -> Result<(), Fault> {
         let options = self.input.options;
-        if !crate::take::shipped(r.kind, true) {
+        if !r.kind.travels(Carrier::Domain) {
             return Ok(());
         }
         self.seen.insert((r.kind, r.id));
@@ -323,7 +323,7 @@ impl Planner<'_> {
 
     fn deletions(&mut self) -> Result<(), Fault> {
         let input = self.input;
-        for kind in Kind::ALL.iter().filter(|k| crate::take::shipped(**k, true)) {
+        for kind in Kind::ALL.iter().filter(|k| k.travels(Carrier::Domain)) {
             if matches!(kind, Kind::User | Kind::Group) && !input.options.include_users {
                 continue;
             }

@@ -24,7 +24,7 @@ pub type Seal<'a> = dyn Fn(&RecordName, &[u8], &[u8]) -> Result<Box<[u8]>, Keyri
 pub type Append<'a> = dyn Fn(Record, &[u8], &SecretBytes) -> Option<(Vec<u8>, SecretBytes)> + 'a;
 
 /// What the destination does with records.
-pub struct Destination<'a> {
+pub struct Target<'a> {
     pub seal: &'a Seal<'a>,
     pub append: &'a Append<'a>,
 }
@@ -61,7 +61,7 @@ pub struct Writes {
 pub fn writes(
     input: &PlanInput<'_>,
     plan: &Plan,
-    destination: &Destination<'_>,
+    target: &Target<'_>,
     progress: &Progress,
 ) -> Result<Writes, RestoreError> {
     if plan.count(Action::Refuse) > 0 {
@@ -87,7 +87,7 @@ pub fn writes(
                 .step()
                 .map_err(RestoreError::from)
                 .and_then(|()| Ok(input.links.body(&record, link)?))
-                .and_then(|body| restored(input, plan, destination, &record, body, line, &arrives))
+                .and_then(|body| restored(input, plan, target, &record, body, line, &arrives))
             {
                 Ok(write) => out.changes.push(write),
                 Err(e) => failure = Some(e),
@@ -104,7 +104,7 @@ pub fn writes(
 fn restored(
     input: &PlanInput<'_>,
     plan: &Plan,
-    destination: &Destination<'_>,
+    target: &Target<'_>,
     r: &RecordRef<'_>,
     mut body: SecretBytes,
     line: &PlanItem,
@@ -134,7 +134,7 @@ fn restored(
     }
     if line.action == Action::NewVersion {
         let current = input.store.get(input.into, r.kind, r.id)?.ok_or(RestoreError::Changed)?;
-        (header, body) = (destination.append)(current, &header, &body).ok_or_else(unreadable)?;
+        (header, body) = (target.append)(current, &header, &body).ok_or_else(unreadable)?;
     }
     if !plan.rewritten.is_empty() {
         header = rewritten(&header, line, plan).ok_or_else(unreadable)?;
@@ -142,7 +142,7 @@ fn restored(
     let id = line.new_id.unwrap_or(r.id);
     let version = RecordFacts::of_header(&header).map_err(|_| unreadable())?.version;
     let name = RecordName { domain: input.into, kind: r.kind, id, version, revision: line.revision };
-    let body = (destination.seal)(&name, &header, body.expose())?;
+    let body = (target.seal)(&name, &header, body.expose())?;
     Ok(Write::Put { kind: r.kind, id, revision: line.revision, header: header.into(), body, purge: false })
 }
 

@@ -12,7 +12,7 @@ use keyark_crypto::root::{RootError, RootOfTrust};
 use keyark_crypto::seal::Kek;
 use keyark_crypto::{hash, random};
 use keyark_model::system::KekHeader;
-use keyark_model::{Digest, DomainId, Id, Incarnation, Kind, Position, Record, RecordFacts, Time};
+use keyark_model::{Carrier, Digest, DomainId, Id, Incarnation, Kind, Position, Record, RecordFacts, Time};
 use keyark_store::{BulkLoader, Head, Identity, LoadError, Loaded, Parent, RecordView, Store, Tombstone, failpoint};
 
 use crate::facts::{Fact, Facts, Ruling, body_without};
@@ -205,7 +205,7 @@ fn tombstones(
     }
     let carried = |kind: Kind, id| r.extras.iter().any(|e| (e.kind, e.id) == (kind, id));
     for gone in r.facts.deleted() {
-        let shipped = crate::take::shipped(gone.kind, false);
+        let shipped = gone.kind.travels(Carrier::System);
         if shipped && !came_back.contains(&(gone.kind, gone.id)) && !carried(gone.kind, gone.id) {
             all.insert((gone.kind, gone.id), gone.clone());
         }

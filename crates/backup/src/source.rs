@@ -49,10 +49,14 @@ pub fn open_claimed(
     if found == claimed { Ok(archive) } else { Err(SourceError::Exchanged { claimed, found }) }
 }
 
-/// The key that opens an archive, as the archive crate wants it.
+/// Opens an archive with a backup key.
 pub fn unlock<'a>(archive: &'a Archive<File>, id: Id, key: &Key256) -> Result<Opened<'a>, SourceError> {
     let id = id.to_string();
-    let unlocked = archive.unlock(&OpeningKey { kind: FactorKind::BackupKey, id: &id, key })?;
+    opened(archive.unlock(&OpeningKey { kind: FactorKind::BackupKey, id: &id, key })?)
+}
+
+/// An unlocked archive with its KEKs.
+pub fn opened(unlocked: Unlocked<'_, File>) -> Result<Opened<'_>, SourceError> {
     let mut keks = BTreeMap::new();
     for kek in unlocked.keks()? {
         let generation = u32::try_from(kek.generation)

@@ -14,10 +14,12 @@ use keyark_crypto::lthash::{LtElement, LtHash};
 use keyark_crypto::seal::{Kek, RecordName};
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{Key256, SecretBytes, random};
-use keyark_model::{ArchiveId, Digest, DomainId, Id, Kind, Record, RecordFacts, Shipping, Time};
+use keyark_model::{ArchiveId, Carrier, Digest, DomainId, Id, Kind, Record, RecordFacts, Time};
 use keyark_store::{Fault, SnapshotError, Store, failpoint};
+use uuid::Uuid;
 
 use crate::progress::{Cancelled, Progress};
+use crate::stream::epoch::Epoch;
 
 /// Audit entries that are read at a time.
 const AUDIT_PAGE: u64 = 2000;
@@ -43,9 +45,35 @@ pub struct TakeRequest<'a> {
     pub select: Option<&'a Selection<'a>>,
     /// Only what changed after an earlier archive, and tombstones.
     pub since: Option<Since>,
+    /// In a stream: sealed as it stands in the store, and opened by the epoch's key.
+    pub stream: Option<InStream<'a>>,
     /// A system's archive holds the audit fields of entries that are not older.
     pub audit_from: Time,
     pub now: Time,
+}
+
+/// The stream that an archive belongs to.
+#[derive(Clone, Copy)]
+pub struct InStream<'a> {
+    pub stream: Uuid,
+    pub epoch: &'a Epoch,
+}
+
+impl TakeRequest<'_> {
+    fn opening<'s>(&'s self, key_id: &'s str) -> OpeningKey<'s> {
+        match &self.stream {
+            Some(s) => s.epoch.opening(),
+            None => OpeningKey { kind: FactorKind::BackupKey, id: key_id, key: self.backup_key_material },
+        }
+    }
+
+    fn carrier(&self) -> Carrier {
+        match (self.domain, self.stream) {
+            (None, _) => Carrier::System,
+            (Some(_), None) => Carrier::Domain,
+            (Some(_), Some(_)) => Carrier::DomainStream,
+        }
+    }
 }
 
 /// The archive that an increment continues.
@@ -114,7 +142,7 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
         Some(d) => Chain { before: Digest::ZERO, after: snapshot.domain_head(d).hash },
     };
     let mut gone = snapshot.tombstones(r.domain, r.since.map_or(0, |s| s.seq))?;
-    gone.retain(|t| shipped(t.kind, r.domain.is_some()));
+    gone.retain(|t| t.kind.travels(r.carrier()));
     gone.sort_by_key(|t| (t.domain, t.kind, t.id));
     if r.domain.is_none() {
         digests.extend(domains.iter().map(|d| (*d, snapshot.digest(*d))));
@@ -122,12 +150,13 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
 
     let dek = random::secret::<32>();
     let key_id = r.backup_key.to_string();
-    let by = OpeningKey { kind: FactorKind::BackupKey, id: &key_id, key: r.backup_key_material };
+    let by = r.opening(&key_id);
     let identity = r.store.identity();
     let mut header = Header::new(r.id, identity.system, identity.incarnation, r.now);
     if let Some(domain) = r.domain {
         header = header.of_domain(domain);
     }
+    header.stream = r.stream.map(|s| s.stream);
     let seq = r.domain.map_or(head.seq, |d| snapshot.domain_head(d).domain_seq);
     header.positions = Positions { first: Decimal(seq), last: Decimal(seq) };
     header.times = Some(Times { first: head.time, last: head.time });
@@ -144,8 +173,8 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, options.open(making)?), header, &dek)?;
 
-    // A domain's archive is sealed anew under a KEK of its own (rules A5); the system's carries the KEKs in use.
-    let fresh = r.domain.map(|d| (d, Kek::generate(1)));
+    // A domain's archive is sealed anew under a KEK of its own (rules A5); the system's and streams carry the KEKs in use.
+    let fresh = r.domain.filter(|_| r.stream.is_none()).map(|d| (d, Kek::generate(1)));
     match &fresh {
         Some((domain, kek)) => writer.kek(*domain, 1, kek.key())?,
         None => {
@@ -216,21 +245,12 @@ fn write_audit(r: &TakeRequest<'_>, writer: &mut Writer<BufWriter<File>>, last: 
 }
 
 fn count_of(r: &TakeRequest<'_>, snapshot: &keyark_store::Snapshot, domain: DomainId) -> u64 {
-    let kinds = Kind::ALL.iter().filter(|k| shipped(**k, r.domain.is_some()));
+    let kinds = Kind::ALL.iter().filter(|k| k.travels(r.carrier()));
     kinds.map(|kind| snapshot.count(domain, *kind).records).sum()
 }
 
-/// Whether a kind travels in such an archive (rules A2).
-pub fn shipped(kind: Kind, of_domain: bool) -> bool {
-    match kind.shipping() {
-        Shipping::SystemAndDomain => true,
-        Shipping::System => !of_domain,
-        Shipping::Never => false,
-    }
-}
-
 fn wanted(r: &TakeRequest<'_>, record: &Record) -> bool {
-    shipped(record.kind, r.domain.is_some())
+    record.kind.travels(r.carrier())
         && r.since.is_none_or(|s| record.seq > s.seq)
         && r.select.is_none_or(|select| select(record.kind, record.id, &record.header))
 }
@@ -270,8 +290,7 @@ fn read_back(
 ) -> Result<(), TakeError> {
     let archive = Archive::open(File::open(path)?)?;
     let key_id = r.backup_key.to_string();
-    let by = OpeningKey { kind: FactorKind::BackupKey, id: &key_id, key: r.backup_key_material };
-    let unlocked = archive.unlock(&by)?;
+    let unlocked = archive.unlock(&r.opening(&key_id))?;
     let header_wrap_is_right = archive.unlock_with_dek(dek).is_ok();
     let mut sums: BTreeMap<DomainId, LtHash> = BTreeMap::new();
     let mut cancelled = Ok(());

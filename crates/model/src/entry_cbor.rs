@@ -2,7 +2,7 @@
 
 use minicbor::{Decoder, Encoder};
 
-use crate::{Change, ChangeContent, Digest, DomainId, Entry, Incarnation, Shipping, Time};
+use crate::{Carrier, Change, ChangeContent, Digest, DomainId, Entry, Incarnation, Time};
 
 /// The version number at the front of an encoded entry.
 const VERSION: u8 = 1;
@@ -19,15 +19,12 @@ pub enum EntryScope {
 impl Entry {
     /// Withholds the content, and the salt with it, of every change that must not travel in this scope (rules A2).
     pub fn withhold_unshipped(&mut self, scope: EntryScope) {
-        for change in &mut self.changes {
-            let travels = match change.kind.shipping() {
-                Shipping::SystemAndDomain => true,
-                Shipping::System => scope == EntryScope::System,
-                Shipping::Never => false,
-            };
-            if !travels {
-                change.withhold();
-            }
+        let carrier = match scope {
+            EntryScope::System => Carrier::System,
+            EntryScope::Domain => Carrier::DomainStream,
+        };
+        for change in self.changes.iter_mut().filter(|c| !c.kind.travels(carrier)) {
+            change.withhold();
         }
     }
 

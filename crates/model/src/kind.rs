@@ -11,6 +11,28 @@ pub enum Shipping {
     Never,
 }
 
+/// What carries records away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carrier {
+    /// An archive or stream of the whole system.
+    System,
+    /// A domain's archive, whose bodies are sealed anew.
+    Domain,
+    /// A domain's stream, whose bodies are those of the store: users stay away, for their bodies hold password verifiers (rules A3).
+    DomainStream,
+}
+
+impl Kind {
+    /// Whether it travels in such an archive or stream (rules A2, A3).
+    pub fn travels(self, carrier: Carrier) -> bool {
+        match self.shipping() {
+            Shipping::SystemAndDomain => carrier != Carrier::DomainStream || self != Kind::User,
+            Shipping::System => carrier == Carrier::System,
+            Shipping::Never => false,
+        }
+    }
+}
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $word:literal, $shipping:ident;)*) => {
         /// What a record is. The number is part of the archive format and is never reused.

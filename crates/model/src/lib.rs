@@ -17,7 +17,7 @@ pub use digest::Digest;
 pub use entry::{Change, ChangeContent, Entry, Outcome};
 pub use entry_cbor::{BadEntry, EntryScope};
 pub use id::{ArchiveId, DomainId, Id, Incarnation, SystemId};
-pub use kind::{Kind, Shipping};
+pub use kind::{Carrier, Kind, Shipping};
 pub use position::Position;
 pub use record::{Record, RecordFacts};
 pub use time::Time;

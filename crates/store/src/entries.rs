@@ -9,7 +9,7 @@ use crate::entry_row::{Around, ChangeRow, EntryRow, SELECT_ENTRY, entry_of_row, 
 use crate::error::Fault;
 use crate::options::Head;
 use crate::pool::Reader;
-use crate::state::load_base;
+use crate::state::{load_base, load_head};
 use crate::store::Store;
 use crate::trim::load_base_domain;
 
@@ -79,7 +79,27 @@ impl Store {
     }
 }
 
+/// An entry's place in the system's log, with hash and time as its own scope has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub seq: u64,
+    /// The system's number, or the domain's own.
+    pub number: u64,
+    pub hash: Digest,
+    pub time: Time,
+}
+
 impl Store {
+    /// Where an entry stands that is known by its number: the system's, or a domain's own. None if it was trimmed or is still
+    /// to come; the entry at which the log starts is known.
+    pub fn placed(&self, domain: Option<DomainId>, number: u64) -> Result<Option<Placed>, Fault> {
+        let conn = self.reader()?;
+        conn.consistent(|| match domain {
+            None => system_placed(&conn, number),
+            Some(domain) => domain_placed(&conn, domain, number),
+        })
+    }
+
     /// The position before the first entry that is not older than `time`: what came since is behind it.
     pub fn audit_start(&self, time: Time) -> Result<u64, Fault> {
         let conn = self.reader()?;
@@ -105,6 +125,43 @@ impl Store {
         let Some(no) = conn.pool().domain(&conn, domain)? else { return Ok(0) };
         Ok(conn.prepare_cached("SELECT count(*) FROM entry WHERE domain = ?1")?.query_row([no], |r| r.get(0))?)
     }
+}
+
+fn system_placed(conn: &Reader, number: u64) -> Result<Option<Placed>, Fault> {
+    let base = load_base(conn)?;
+    if number <= base.seq {
+        return Ok((number == base.seq).then_some(Placed { seq: base.seq, number, hash: base.hash, time: base.time }));
+    }
+    let row =
+        |r: &rusqlite::Row<'_>| Ok(Placed { seq: number, number, hash: Digest(r.get(0)?), time: Time(r.get(1)?) });
+    Ok(conn.prepare_cached("SELECT hash, time FROM entry WHERE seq = ?1")?.query_row([number], row).optional()?)
+}
+
+fn domain_placed(conn: &Reader, domain: DomainId, number: u64) -> Result<Option<Placed>, Fault> {
+    let Some(no) = conn.pool().domain(conn, domain)? else { return Ok(None) };
+    let base = load_base(conn)?;
+    let start = load_base_domain(conn, no)?.map(|(head, _)| head);
+    if let Some(head) = start.filter(|head| head.domain_seq == number) {
+        return Ok(Some(Placed { seq: head.seq, number, hash: head.hash, time: base.time }));
+    }
+    // A domain's numbers ascend with those of the system: look for it by halves.
+    let mut at = conn.prepare_cached(
+        "SELECT seq, domain_seq, domain_hash, time FROM entry WHERE domain = ?1 AND seq > ?2 ORDER BY seq LIMIT 1",
+    )?;
+    let (mut low, mut high) = (base.seq, load_head(conn)?.seq);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let row = |r: &rusqlite::Row<'_>| {
+            let placed = Placed { seq: r.get(0)?, number: r.get(1)?, hash: Digest(r.get(2)?), time: Time(r.get(3)?) };
+            Ok(placed)
+        };
+        match at.query_row(params![no, middle], row).optional()? {
+            Some(found) if found.number == number => return Ok(Some(found)),
+            Some(found) if found.number < number => low = found.seq,
+            _ => high = middle,
+        }
+    }
+    Ok(None)
 }
 
 fn audit_of(domain: DomainId, row: EntryRow) -> AuditEntry {

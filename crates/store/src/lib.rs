@@ -34,7 +34,7 @@ mod writer;
 pub use batch::{Batch, Committed, Draft, Must, Write};
 pub use bulk::{BulkLoader, LoadError, Loaded, LoadedDomain};
 pub use check::{CheckReport, Finding};
-pub use entries::{AuditEntry, EntriesError};
+pub use entries::{AuditEntry, EntriesError, Placed};
 pub use error::{CommitError, Fault, OpenError};
 pub use failpoint::failpoint;
 pub use log::{AppendError, Log, LogError, Projection};

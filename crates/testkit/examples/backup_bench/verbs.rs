@@ -45,6 +45,7 @@ impl Base {
             filters: BTreeMap::new(),
             select: None,
             since: None,
+            stream: None,
             audit_from: NOW,
             now: NOW,
         };

@@ -199,6 +199,7 @@ impl Work {
             },
             select: select.as_ref().map(|s| s as &keyark_backup::take::Selection<'_>),
             since: self.since,
+            stream: None,
             audit_from: h.created_at.plus_seconds(-86_400 * i64::from(self.app.settings.audit_days)),
             now: h.created_at,
         };

@@ -3,7 +3,7 @@
 use keyark_api::ErrorCode;
 use keyark_api::backups::{Backup, BackupRestore, RestorePlan, RestoreQuery};
 use keyark_backup::plan::{PlanError, PlanInput, plan};
-use keyark_backup::restore_domain::{Destination, RestoreError, writes};
+use keyark_backup::restore_domain::{RestoreError, Target, writes};
 use keyark_backup::{Action, Facts, Links, Mode, Plan, Progress};
 use keyark_crypto::keyring::KeyringError;
 use keyark_model::system::{BackupStatus, JobHeader};
@@ -89,7 +89,7 @@ impl Asked {
                 self.core.seal(name, header, body).map_err(|_| KeyringError::Crypto(keyark_crypto::CryptoError))
             };
             let append = |current, header: &[u8], body: &_| secret_append(&self.core, current, header, body).ok();
-            let made = writes(&input, &plan, &Destination { seal: &seal, append: &append }, progress)?;
+            let made = writes(&input, &plan, &Target { seal: &seal, append: &append }, progress)?;
             let mut must: Vec<Must> = made.must;
             for kind in [Kind::Key, Kind::Secret] {
                 must.extend(self.core.quota(self.into, kind)?);

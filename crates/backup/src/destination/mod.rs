@@ -1,0 +1,208 @@
+//! The seam between protection and the places that keep archives: local folders, object stores, other machines.
+//!
+//! An object is created whole, once, and never overwritten. What exists is what a list says.
+
+pub mod local;
+pub mod memory;
+
+use std::ops::Range;
+use std::path::Path;
+
+use keyark_archive::ReadAt;
+
+/// Bytes that are read or sent at a time.
+const PIECE: u64 = 8 << 20;
+/// Names that one list answers with.
+const PAGE: usize = 1000;
+
+/// A place that keeps objects. Every implementation passes `keyark_testkit::destinations::conformance`.
+pub trait Destination: Send + Sync {
+    /// Creates an object that is durable and readable once this returns. Never overwrites: `Exists`.
+    fn create(&self, name: &str, content: Content<'_>) -> Result<(), DestinationError>;
+
+    /// Exactly these bytes of an object.
+    fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError>;
+
+    /// Objects whose names start with `prefix` and come after `after`, by name as bytes; fewer than `limit`: these were the last.
+    fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError>;
+
+    /// The next parts of names below a folder (`""`, or ending in `/`) that have a further `/`, sorted.
+    fn folders(&self, folder: &str) -> Result<Vec<String>, DestinationError>;
+
+    /// Removes an object; one that is not there is `NotFound`.
+    fn delete(&self, name: &str) -> Result<(), DestinationError>;
+
+    /// Where it is, for people; no credentials.
+    fn describe(&self) -> String;
+}
+
+/// What an object is made of.
+#[derive(Clone, Copy)]
+pub enum Content<'a> {
+    Bytes(&'a [u8]),
+    File(&'a Path),
+}
+
+/// An object that a list names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub name: String,
+    pub size: u64,
+}
+
+/// Why a destination did not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DestinationError {
+    #[error("{0} exists there already; nothing is ever overwritten")]
+    Exists(String),
+    #[error("{0} is not there")]
+    NotFound(String),
+    #[error("access was refused ({0}); check the credentials and what they may do")]
+    Denied(String),
+    #[error("it is full ({0}); make room there")]
+    Full(String),
+    /// It may be a matter of time.
+    #[error("it cannot be reached ({0})")]
+    Unreachable(String),
+    #[error("{0} is locked there and cannot be deleted yet")]
+    Locked(String),
+    #[error("{0:?} is no name of an object")]
+    BadName(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl DestinationError {
+    /// Whether trying again may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, DestinationError::Unreachable(_))
+    }
+}
+
+/// A name is a relative path of lower-case letters, digits, `-`, `_` and `.`; no part starts with a dot.
+pub fn check_name(name: &str) -> Result<(), DestinationError> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_uppercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+    let part = |p: &str| !p.is_empty() && !p.starts_with('.') && p.bytes().all(plain);
+    match name.len() <= 512 && name.split('/').all(part) {
+        true => Ok(()),
+        false => Err(DestinationError::BadName(name.into())),
+    }
+}
+
+/// A folder is nothing, or a name with a slash behind it.
+pub fn check_folder(folder: &str) -> Result<(), DestinationError> {
+    match folder.strip_suffix('/') {
+        None if folder.is_empty() => Ok(()),
+        Some(name) => check_name(name),
+        None => Err(DestinationError::BadName(folder.into())),
+    }
+}
+
+/// Every object below a prefix, by name.
+pub fn list_all(place: &dyn Destination, prefix: &str) -> Result<Vec<Found>, DestinationError> {
+    let mut all: Vec<Found> = Vec::new();
+    loop {
+        let after = all.last().map_or("", |f| &f.name).to_owned();
+        let page = place.list(prefix, &after, PAGE)?;
+        let ended = page.len() < PAGE;
+        all.extend(page);
+        if ended {
+            return Ok(all);
+        }
+    }
+}
+
+/// A small object, whole.
+pub fn read_small(place: &dyn Destination, name: &str, limit: u64) -> Result<Vec<u8>, DestinationError> {
+    let found = place.list(name, "", 1)?.into_iter().find(|f| f.name == name);
+    let size = found.ok_or_else(|| DestinationError::NotFound(name.into()))?.size;
+    if size > limit {
+        return Err(DestinationError::Other(format!("{name} has {size} bytes where at most {limit} make sense")));
+    }
+    place.read(name, 0..size)
+}
+
+/// Creates an object, or finds that these very bytes are there: an answer that got lost is no failure.
+pub fn create_or_same(place: &dyn Destination, name: &str, content: Content<'_>) -> Result<(), DestinationError> {
+    match place.create(name, content) {
+        Err(DestinationError::Exists(_)) if same(place, name, content)? => Ok(()),
+        other => other,
+    }
+}
+
+fn same(place: &dyn Destination, name: &str, content: Content<'_>) -> Result<bool, DestinationError> {
+    let io = |e: std::io::Error| DestinationError::Other(e.to_string());
+    let file;
+    let ours: &dyn ReadAt = match &content {
+        Content::Bytes(bytes) => bytes,
+        Content::File(path) => {
+            file = std::fs::File::open(path).map_err(io)?;
+            &file
+        }
+    };
+    let found = place.list(name, "", 1)?.into_iter().find(|f| f.name == name);
+    let length = ours.length().map_err(io)?;
+    if found.is_none_or(|f| f.size != length) {
+        return Ok(false);
+    }
+    let mut piece = Vec::new();
+    for start in (0..length).step_by(PIECE as usize) {
+        let end = length.min(start + PIECE);
+        piece.resize((end - start) as usize, 0);
+        ours.read_at(start, &mut piece).map_err(io)?;
+        if place.read(name, start..end)? != piece {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Copies an object into a new local file.
+pub fn fetch(place: &dyn Destination, found: &Found, into: &Path) -> Result<(), DestinationError> {
+    use std::io::Write as _;
+    let io = |e: std::io::Error| DestinationError::Other(format!("{}: {e}", into.display()));
+    let mut file = std::fs::File::create_new(into).map_err(io)?;
+    for start in (0..found.size).step_by(PIECE as usize) {
+        file.write_all(&place.read(&found.name, start..found.size.min(start + PIECE))?).map_err(io)?;
+    }
+    Ok(())
+}
+
+/// An object at a destination, read in ranges like a file.
+pub struct Remote<'d> {
+    pub place: &'d dyn Destination,
+    pub found: Found,
+}
+
+impl ReadAt for Remote<'_> {
+    fn length(&self) -> std::io::Result<u64> {
+        Ok(self.found.size)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.found.size);
+        let end = end.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        let bytes = self.place.read(&self.found.name, offset..end).map_err(std::io::Error::other)?;
+        match bytes.len() == buffer.len() {
+            true => buffer.copy_from_slice(&bytes),
+            false => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_name;
+
+    #[test]
+    fn a_name_leads_nowhere_else() {
+        for good in ["a", "a/b.json", "0-1/20260131T235959.999999Z.keyark"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "/a", "a/", "a//b", "..", "a/../b", ".part", "a/.b", "a b", "ä", "a\\b", "a\0"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+        assert!(check_name(&"a".repeat(513)).is_err());
+    }
+}

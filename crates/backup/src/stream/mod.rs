@@ -1,0 +1,18 @@
+//! Continuous protection (`docs/stream-format.md`): what one instance ships to one destination, and how a point comes back.
+
+pub mod catalogue;
+pub mod epoch;
+pub mod names;
+pub mod note;
+pub mod owner;
+pub mod point;
+mod replay;
+pub mod segment;
+pub mod ship;
+
+pub use catalogue::{Catalogue, NoPoint, Until};
+pub use epoch::Epoch;
+pub use names::{SegmentName, StreamObject, StreamPlace};
+pub use note::{Note, Signed};
+pub use point::{Point, PointError};
+pub use ship::{ShipError, Shipper, Shipping};

@@ -1,0 +1,254 @@
+//! Entries of the log become increments: sorted archives of what changed, which restores read like any others.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use keyark_archive::{
+    ArchiveError, Base, Chain, Closing, Decimal, Door, EntryRef, Header, Kek, Positions, ReadAt, RecordRef, Times,
+    Tombstone, Unlocked, Writer,
+};
+use keyark_crypto::chain::{check_changes, hash_entry};
+use keyark_crypto::sign::Signer;
+use keyark_crypto::{Key256, random};
+use keyark_model::{
+    ArchiveId, Carrier, Change, ChangeContent, Digest, DomainId, Entry, EntryScope, Id, Kind, Record, RecordFacts, Time,
+};
+use keyark_store::AuditEntry;
+
+use super::catalogue::Until;
+use super::point::PointError;
+use super::segment::{own_hash, own_number, own_prev};
+
+/// Bytes of changes that are held before they are written as an increment.
+const RUN: usize = 64 << 20;
+/// What a change weighs besides its content.
+const OVERHEAD: usize = 200;
+
+/// An increment in a local file, and the key that opens it.
+pub(super) struct Increment {
+    pub path: PathBuf,
+    pub dek: Key256,
+}
+
+/// The state on its way from a full archive to a point.
+pub(super) struct Replay<'a> {
+    folder: &'a Path,
+    signer: Signer,
+    domain: Option<DomainId>,
+    /// Header of what the next increment continues.
+    base: Header,
+    /// The last entry that was taken.
+    pub number: u64,
+    pub time: Time,
+    pub hash: Digest,
+    keks: BTreeMap<(DomainId, u64), Key256>,
+    records: BTreeMap<(DomainId, Kind, Id), Record>,
+    gone: BTreeMap<(DomainId, Kind, Id), Tombstone>,
+    audit: Vec<(u64, DomainId, Time, Vec<u8>)>,
+    weight: usize,
+    run_start: Digest,
+    /// Content that was purged before it was shipped, and came again by no later change.
+    missing: HashSet<(Kind, Id)>,
+    names: HashMap<(Kind, Id), String>,
+    digests: BTreeMap<DomainId, Vec<u8>>,
+    increments: Vec<Increment>,
+}
+
+impl<'a> Replay<'a> {
+    /// Starts at the state of a full archive.
+    pub fn start<S: ReadAt>(folder: &'a Path, full: &Unlocked<'_, S>) -> Result<Replay<'a>, PointError> {
+        let (header, footer) = (full.archive().header(), full.archive().footer());
+        let mut replay = Replay {
+            folder,
+            signer: Signer::generate(),
+            domain: header.domain,
+            base: header.clone(),
+            number: header.positions.last.0,
+            time: header.times.map_or(header.created_at, |t| t.last),
+            hash: footer.chain.after,
+            keks: BTreeMap::new(),
+            records: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            audit: Vec::new(),
+            weight: 0,
+            run_start: footer.chain.after,
+            missing: HashSet::new(),
+            names: HashMap::new(),
+            digests: footer.record_digests.iter().map(|(d, bytes)| (*d, bytes.0.clone())).collect(),
+            increments: Vec::new(),
+        };
+        replay.learn(full.keks()?);
+        Ok(replay)
+    }
+
+    fn learn(&mut self, keks: Vec<Kek>) {
+        for kek in keks {
+            self.keks.entry((kek.domain, kek.generation)).or_insert(kek.key);
+        }
+    }
+
+    /// Takes a segment's entries up to the point; false: the point was reached inside it.
+    pub fn segment<S: ReadAt>(&mut self, segment: &Unlocked<'_, S>, until: Until) -> Result<bool, PointError> {
+        self.learn(segment.keks()?);
+        let mut ended = false;
+        for stored in segment.entries()? {
+            let stored = stored?;
+            let (entry, scope) = Entry::decode(&stored.bytes).map_err(|e| PointError::Entry(e.to_string()))?;
+            let expected = self.domain.map_or(EntryScope::System, |_| EntryScope::Domain);
+            if scope != expected || entry.incarnation != self.base.incarnation {
+                return Err(PointError::Entry("it is of another scope or life of the system".into()));
+            }
+            // Entries that the full archive shows already: the first one that it does not show says whether they join.
+            if own_number(&entry, self.domain) <= self.number {
+                continue;
+            }
+            let beyond = match until {
+                Until::Newest => false,
+                Until::Number(n) => own_number(&entry, self.domain) > n,
+                Until::Time(t) => entry.time > t,
+            };
+            if beyond {
+                ended = true;
+                break;
+            }
+            self.entry(entry)?;
+        }
+        if !ended && self.number == segment.archive().header().positions.last.0 {
+            let stated = &segment.archive().footer().record_digests;
+            self.digests.extend(stated.iter().map(|(d, bytes)| (*d, bytes.0.clone())));
+        }
+        Ok(!ended)
+    }
+
+    fn entry(&mut self, entry: Entry) -> Result<(), PointError> {
+        let number = own_number(&entry, self.domain);
+        if number != self.number + 1 || own_prev(&entry, self.domain) != self.hash {
+            return Err(PointError::Joint { before: self.number, after: number });
+        }
+        check_changes(&entry).map_err(|e| PointError::Entry(e.to_string()))?;
+        (self.number, self.time, self.hash) = (number, entry.time, own_hash(&entry, self.domain));
+        if self.domain.is_none() {
+            self.remember(&entry);
+        }
+        for change in entry.changes {
+            self.change(entry.domain, entry.time, change);
+        }
+        if self.weight >= RUN {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, domain: DomainId, time: Time, change: Change) {
+        let Change { kind, id, revision, content, .. } = change;
+        let carrier = self.domain.map_or(Carrier::System, |_| Carrier::DomainStream);
+        if !kind.travels(carrier) {
+            return;
+        }
+        self.digests.remove(&domain);
+        let key = (domain, kind, id);
+        match content {
+            ChangeContent::Put { header, body } => {
+                self.weight += header.len() + body.len() + OVERHEAD;
+                if let Ok(Some(name)) = RecordFacts::of_header(&header).map(|f| f.name) {
+                    self.names.insert((kind, id), name);
+                }
+                self.missing.remove(&(kind, id));
+                self.gone.remove(&key);
+                self.records.insert(key, Record { kind, id, domain, revision, seq: 0, time, header, body });
+            }
+            ChangeContent::Delete => {
+                self.weight += OVERHEAD;
+                self.missing.remove(&(kind, id));
+                self.records.remove(&key);
+                let name = self.names.remove(&(kind, id));
+                self.gone.insert(key, Tombstone { kind, domain, id, revision, time, name });
+            }
+            ChangeContent::Withheld => {
+                self.records.remove(&key);
+                self.missing.insert((kind, id));
+            }
+        }
+    }
+
+    /// What people read of the entry.
+    fn remember(&mut self, e: &Entry) {
+        let changes = e.changes.iter();
+        let audit = AuditEntry {
+            seq: e.seq,
+            time: e.time,
+            domain: e.domain,
+            domain_seq: e.domain_seq,
+            actor: e.actor.clone(),
+            request_id: e.request_id.clone(),
+            action: e.action.clone(),
+            target: e.target.clone(),
+            outcome: e.outcome,
+            changes: changes.map(|c| (c.kind, c.id, c.revision, c.content == ChangeContent::Delete)).collect(),
+            hash: hash_entry(e).global,
+        };
+        let bytes = crate::history::encode(&audit);
+        self.weight += bytes.len() + OVERHEAD;
+        self.audit.push((e.seq, e.domain, e.time, bytes));
+    }
+
+    /// Writes what is held as the next increment.
+    fn flush(&mut self) -> Result<(), PointError> {
+        let dek = random::secret::<32>();
+        let id = ArchiveId(random::uuid_v7(self.time));
+        let mut header = Header::new(id, self.base.system, self.base.incarnation, self.time);
+        if let Some(domain) = self.domain {
+            header = header.of_domain(domain);
+        }
+        header.kind = self.base.kind;
+        header.creator = "system".into();
+        header.positions = Positions { first: Decimal(self.number), last: Decimal(self.number) };
+        header.times = Some(Times { first: self.time, last: self.time });
+        header.base = Some(Base { id: self.base.id, position: self.base.positions.last });
+        header.doors = vec![Door::backup_key(id)];
+        let path = self.folder.join(format!("{id}.keyark"));
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let sink = BufWriter::with_capacity(1 << 20, options.open(&path)?);
+        let mut writer = Writer::new(sink, header.clone(), &dek)?;
+        for ((domain, generation), kek) in &self.keks {
+            writer.kek(*domain, *generation, kek)?;
+        }
+        for record in std::mem::take(&mut self.records).into_values() {
+            writer.record(&RecordRef::of(&record))?;
+        }
+        for tombstone in std::mem::take(&mut self.gone).into_values() {
+            writer.tombstone(&tombstone)?;
+        }
+        for (seq, domain, time, bytes) in std::mem::take(&mut self.audit) {
+            writer.audit_entry(&EntryRef { seq, domain, time, bytes: &bytes })?;
+        }
+        let chain = Chain { before: self.run_start, after: self.hash };
+        let closing = Closing { chain, record_digests: self.digests.clone() };
+        writer.finish(&closing, &self.signer)?;
+        (self.run_start, self.weight, self.base) = (self.hash, 0, header);
+        self.increments.push(Increment { path, dek });
+        Ok(())
+    }
+
+    /// The increments up to the point; none if it is the full archive's own.
+    pub fn finish(mut self) -> Result<Vec<Increment>, PointError> {
+        if !self.missing.is_empty() {
+            let mut all: Vec<String> = self.missing.iter().map(|(kind, id)| format!("{kind} {id}")).collect();
+            all.sort();
+            return Err(PointError::Purged(all.join(", ")));
+        }
+        if self.hash != self.run_start || self.number != self.base.positions.last.0 {
+            self.flush()?;
+        }
+        Ok(self.increments)
+    }
+}
+
+impl From<ArchiveError> for PointError {
+    fn from(e: ArchiveError) -> Self {
+        PointError::Archive(e)
+    }
+}

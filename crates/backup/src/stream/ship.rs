@@ -1,0 +1,367 @@
+//! Ships what is new of one scope to one destination: full archives, segments, heartbeats.
+
+use std::path::Path;
+
+use keyark_archive::{Anchor, AnchorKey, Archive, ArchiveError, Decimal};
+use keyark_crypto::keyring::Keyring;
+use keyark_crypto::sign::Signer;
+use keyark_crypto::{Key256, random};
+use keyark_model::{ArchiveId, Digest, DomainId, Id, Time};
+use keyark_store::{EntriesError, Fault, Placed, SnapshotError, Store, failpoint};
+use uuid::Uuid;
+
+use super::catalogue::{Catalogue, FullAt, SegmentAt};
+use super::epoch::Epoch;
+use super::names::{StreamObject, StreamPlace};
+use super::note::{HeartbeatNote, MAX_NOTE, Note};
+use super::segment;
+use crate::destination::{Content, Destination, DestinationError, Remote, create_or_same, read_small};
+use crate::progress::Progress;
+use crate::take::{InStream, TakeError, TakeRequest, take};
+
+/// A full archive is made anew at the latest after this long; seconds.
+const EPOCH_LONGEST: i64 = 31 * 86_400;
+
+/// What is shipped, and where to.
+pub struct Shipping<'a> {
+    pub store: &'a Store,
+    pub keyring: &'a Keyring,
+    pub signer: &'a Signer,
+    pub stream: Uuid,
+    /// None: the whole system.
+    pub domain: Option<DomainId>,
+    pub backup_key: Id,
+    pub backup_key_material: &'a Key256,
+    pub destination: &'a dyn Destination,
+    /// A folder of this machine for full archives on their way.
+    pub spool: &'a Path,
+    /// A system's full archive holds the audit fields of entries that are not older.
+    pub audit_from: Time,
+    /// The newest midnight, where the administrator lives.
+    pub day: Time,
+    /// A heartbeat goes out when nothing else did for so long; seconds.
+    pub heartbeat: i64,
+}
+
+/// How far a stream is at its destination. Forgetting it loses nothing: it is found again there.
+#[derive(Default)]
+pub struct Shipper {
+    at: Option<At>,
+    /// The epoch goes on when the destination is looked at again.
+    epoch: Option<Epoch>,
+}
+
+impl Shipper {
+    fn look_again(&mut self) {
+        self.epoch = self.at.take().and_then(|at| at.epoch).or(self.epoch.take());
+    }
+}
+
+struct At {
+    /// The last entry that is there; none before the first full archive.
+    end: Option<Placed>,
+    /// The newest full archive: its last entry's number, and when it was made.
+    full: Option<(u64, Time)>,
+    /// When something was last said.
+    told: Time,
+    /// What is missing between stretches: after the first entry, up to the second.
+    gaps: Vec<(u64, u64)>,
+    epoch: Option<Epoch>,
+}
+
+/// What one step sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shipped {
+    /// The last entry that is there now.
+    pub number: u64,
+    pub time: Time,
+    pub objects: u64,
+    pub bytes: u64,
+    pub entries: u64,
+    pub full: bool,
+}
+
+/// Why nothing, or not all, was shipped. What was is there; the next step goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    #[error("{place}: {error}")]
+    Destination { place: String, error: DestinationError },
+    #[error(
+        "the log ends at {ours}, but {place} holds entry {theirs} of this very life of the system: this machine was set back \
+         to an older state"
+    )]
+    RolledBack { place: String, ours: u64, theirs: u64 },
+    #[error("entry {number} is not the one that was shipped: two machines have gone on from one state")]
+    Forked { number: u64 },
+    #[error("generation {generation} of the KEK of domain {domain} is not in the keyring; run `keyark store check`")]
+    Kek { domain: DomainId, generation: u32 },
+    #[error(transparent)]
+    Archive(ArchiveError),
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Entries(#[from] EntriesError),
+    #[error(transparent)]
+    Store(#[from] Fault),
+}
+
+impl Shipping<'_> {
+    pub fn place(&self) -> StreamPlace {
+        let identity = self.store.identity();
+        StreamPlace { system: identity.system, incarnation: identity.incarnation, stream: self.stream }
+    }
+
+    fn head(&self) -> Result<Placed, Fault> {
+        match self.domain {
+            None => {
+                let h = self.store.head();
+                Ok(Placed { seq: h.seq, number: h.seq, hash: h.hash, time: h.time })
+            }
+            Some(domain) => {
+                let h = self.store.domain_head(domain)?;
+                let placed = self.store.placed(Some(domain), h.domain_seq)?;
+                Ok(placed.unwrap_or(Placed { seq: h.seq, number: h.domain_seq, hash: h.hash, time: Time::default() }))
+            }
+        }
+    }
+
+    fn at_destination<T>(&self, outcome: Result<T, DestinationError>) -> Result<T, ShipError> {
+        outcome.map_err(|error| ShipError::Destination { place: self.destination.describe(), error })
+    }
+
+    fn create(&self, object: &StreamObject, content: Content<'_>, told: &mut Shipped) -> Result<(), ShipError> {
+        let size = match content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File(path) => std::fs::metadata(path).map_err(TakeError::from)?.len(),
+        };
+        self.at_destination(create_or_same(self.destination, &self.place().name(object), content))?;
+        told.objects += 1;
+        told.bytes += size;
+        Ok(())
+    }
+}
+
+impl Shipper {
+    /// Sends all that is due at `now`. After an error the destination is looked at again.
+    pub fn step(&mut self, s: &Shipping<'_>, now: Time) -> Result<Shipped, ShipError> {
+        let outcome = self.step_inside(s, now);
+        if outcome.is_err() {
+            self.look_again();
+        }
+        outcome
+    }
+
+    fn step_inside(&mut self, s: &Shipping<'_>, now: Time) -> Result<Shipped, ShipError> {
+        if self.at.is_none() {
+            self.at = Some(At { epoch: self.epoch.take(), ..find(s)? });
+        }
+        let at = self.at.as_mut().expect("it was just found");
+        let mut told = Shipped::default();
+        let head = s.head()?;
+        if at.full_due(s, &head, now) {
+            at.ship_full(s, now, &mut told)?;
+        }
+        at.ship_segments(s, now, &mut told)?;
+        at.mend(s, now, &mut told)?;
+        let end = at.end.expect("a full archive was due without one");
+        if told.objects == 0 && now >= at.told.plus_seconds(s.heartbeat) {
+            at.ship_heartbeat(s, &end, now, &mut told)?;
+        }
+        if told.objects > 0 {
+            at.told = now;
+        }
+        (told.number, told.time) = (end.number, end.time);
+        if told.full {
+            // Once a day what is there is looked at again.
+            self.look_again();
+        }
+        Ok(told)
+    }
+}
+
+impl At {
+    /// On enabling, when a day begins after something changed, at the latest after 31 days, and when the log no longer has what
+    /// comes next.
+    fn full_due(&self, s: &Shipping<'_>, head: &Placed, now: Time) -> bool {
+        let (Some(end), Some((number, made))) = (self.end, self.full) else { return true };
+        let changed = head.number > number;
+        let lost = !matches!(s.store.placed(s.domain, end.number), Ok(Some(_)));
+        lost || (changed && made < s.day && now >= s.day) || now >= made.plus_seconds(EPOCH_LONGEST)
+    }
+
+    /// A new epoch, its file first: whatever an archive needs to be opened is there before it shows.
+    fn begin_epoch(&mut self, s: &Shipping<'_>, now: Time, told: &mut Shipped) -> Result<(), ShipError> {
+        let epoch = Epoch::begin(now);
+        let note = epoch.note(&s.place(), s.domain, s.backup_key, s.backup_key_material);
+        let object = StreamObject::Epoch { epoch: epoch.id, backup_key: s.backup_key };
+        s.create(&object, Content::Bytes(&Note::Epoch(note).sign(s.signer)), told)?;
+        self.epoch = Some(epoch);
+        Ok(())
+    }
+
+    fn ship_full(&mut self, s: &Shipping<'_>, now: Time, told: &mut Shipped) -> Result<(), ShipError> {
+        self.begin_epoch(s, now, told)?;
+        let epoch = self.epoch.as_ref().expect("it just began");
+        let id = ArchiveId(random::uuid_v7(now));
+        let path = s.spool.join(format!("{id}.keyark"));
+        let request = TakeRequest {
+            store: s.store,
+            keyring: s.keyring,
+            signer: s.signer,
+            id,
+            domain: s.domain,
+            backup_key: s.backup_key,
+            backup_key_material: s.backup_key_material,
+            creator: "system".into(),
+            description: String::new(),
+            filters: std::collections::BTreeMap::new(),
+            select: None,
+            since: None,
+            stream: Some(InStream { stream: s.stream, epoch }),
+            audit_from: s.audit_from,
+            now,
+        };
+        let sent = take(&request, &path, &Progress::default()).map_err(ShipError::from).and_then(|taken| {
+            failpoint("ship-full-taken");
+            let archive = Archive::open(std::fs::File::open(&path).map_err(TakeError::from)?)?;
+            let number = archive.header().positions.last.0;
+            let end = Placed { seq: taken.seq, number, hash: archive.footer().chain.after, time: taken.time };
+            // Never before its last entry: a time at or after it is one at which all of it had happened.
+            let object = StreamObject::Full { seq: number, time: now.max(taken.time) };
+            s.create(&object, Content::File(&path), told)?;
+            Ok(end)
+        });
+        let _ = std::fs::remove_file(&path);
+        let end = sent?;
+        told.full = true;
+        self.full = Some((end.number, now));
+        // What came before the full archive is still shipped while the log has it: no second between is lost.
+        let lost = self.end.is_none_or(|e| !matches!(s.store.placed(s.domain, e.number), Ok(Some(_))));
+        if lost {
+            self.end = Some(s.store.placed(s.domain, end.number)?.unwrap_or(end));
+        }
+        Ok(())
+    }
+
+    fn ship_segments(&mut self, s: &Shipping<'_>, now: Time, told: &mut Shipped) -> Result<(), ShipError> {
+        while let Some(end) = self.end {
+            if s.head()?.number <= end.number {
+                return Ok(());
+            }
+            match self.ship_segment(s, &end, u64::MAX, now, told)? {
+                Some(end) => self.end = Some(end),
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is missing between stretches and is still in the log.
+    fn mend(&mut self, s: &Shipping<'_>, now: Time, told: &mut Shipped) -> Result<(), ShipError> {
+        while let Some((from, upto)) = self.gaps.pop() {
+            let mut at = s.store.placed(s.domain, from)?;
+            while let Some(end) = at.filter(|end| end.number < upto) {
+                at = self.ship_segment(s, &end, upto, now, told)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ship_segment(
+        &mut self,
+        s: &Shipping<'_>,
+        from: &Placed,
+        upto: u64,
+        now: Time,
+        told: &mut Shipped,
+    ) -> Result<Option<Placed>, ShipError> {
+        if self.epoch.is_none() {
+            self.begin_epoch(s, now, told)?;
+        }
+        let epoch = self.epoch.as_ref().expect("it was begun");
+        let Some(next) = segment::next(s, epoch, from, upto, now)? else { return Ok(None) };
+        failpoint("ship-segment-made");
+        s.create(&StreamObject::Segment(next.name), Content::Bytes(&next.bytes), told)?;
+        told.entries += next.entries;
+        Ok(Some(next.end))
+    }
+
+    fn ship_heartbeat(&self, s: &Shipping<'_>, end: &Placed, now: Time, told: &mut Shipped) -> Result<(), ShipError> {
+        let StreamPlace { system, incarnation, stream } = s.place();
+        let (seq, hash) = (Decimal(end.number), end.hash);
+        let note = Note::Heartbeat(HeartbeatNote { system, incarnation, stream, seq, hash, time: now });
+        let object = StreamObject::Heartbeat { seq: end.number, time: now };
+        s.create(&object, Content::Bytes(&note.sign(s.signer)), told)
+    }
+}
+
+/// Looks at the destination: how far this stream is there, and whether it is this log's.
+fn find(s: &Shipping<'_>) -> Result<At, ShipError> {
+    let place = s.place();
+    let there = s.at_destination(Catalogue::read(s.destination, place))?;
+    let head = s.head()?;
+    // Only what this very server signed counts: anybody who may write there can write names.
+    let anchor = Anchor::new(vec![AnchorKey::pinned(place.system, place.incarnation, &s.signer.public(), 0)]);
+    let mut end: Option<(u64, Digest)> = None;
+    if let Some(segment) = newest_segment(&there) {
+        end = signed_end(s, &anchor, &segment.found)?.filter(|(number, _)| *number == segment.name.last);
+    }
+    let newest_full: Option<&FullAt> = there.fulls.last();
+    if let Some(full) = newest_full
+        && end.is_none_or(|(number, _)| number < full.seq)
+        && let Some(found) = signed_end(s, &anchor, &full.found)?
+    {
+        end = Some(found);
+    }
+    if let Some(beat) = there.heartbeats.last()
+        && let Ok(signed) = Note::parse(&s.at_destination(read_small(s.destination, &beat.found.name, MAX_NOTE))?)
+        && signed.verdict(&anchor).require_pinned().is_ok()
+        && let Note::Heartbeat(note) = signed.note
+        && end.is_none_or(|(number, _)| number < note.seq.0)
+    {
+        end = Some((note.seq.0, note.hash));
+    }
+    let nothing = At { end: None, full: None, told: Time::default(), gaps: Vec::new(), epoch: None };
+    let Some((number, hash)) = end else { return Ok(nothing) };
+    if number > head.number {
+        return Err(ShipError::RolledBack { place: s.destination.describe(), ours: head.number, theirs: number });
+    }
+    let ours = s.store.placed(s.domain, number)?;
+    if ours.is_some_and(|ours| ours.hash != hash) {
+        return Err(ShipError::Forked { number });
+    }
+    let told = there.heartbeats.last().map_or(Time::default(), |b| b.time);
+    // On from where the chain holds: what is missing behind that is sent again.
+    let reach = newest_full.map(|f| there.reach(f).number).filter(|reach| *reach < number);
+    let end = match reach {
+        Some(reach) => s.store.placed(s.domain, reach)?,
+        None => ours,
+    };
+    let points = there.points();
+    let gaps = points.windows(2).map(|w| (w[0].to.number, w[1].from.number)).collect();
+    Ok(At { end, gaps, full: newest_full.map(|f| (f.seq, f.time)), told, epoch: None })
+}
+
+fn newest_segment(there: &Catalogue) -> Option<&SegmentAt> {
+    there.segments.iter().max_by_key(|s| s.name.last)
+}
+
+/// Number and hash of the last entry that an archive shows, if this server signed it.
+fn signed_end(
+    s: &Shipping<'_>,
+    anchor: &Anchor,
+    found: &crate::destination::Found,
+) -> Result<Option<(u64, Digest)>, ShipError> {
+    match Archive::open(Remote { place: s.destination, found: found.clone() }) {
+        Ok(archive) if archive.verdict(anchor).require_pinned().is_ok() => {
+            Ok(Some((archive.header().positions.last.0, archive.footer().chain.after)))
+        }
+        Err(ArchiveError::Io(e)) => {
+            let error = DestinationError::Unreachable(e.to_string());
+            Err(ShipError::Destination { place: s.destination.describe(), error })
+        }
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,6 @@
+//! Continuous protection: destinations, streams, and the points that come back out of them.
+
+mod destinations;
+mod ground;
+mod model;
+mod stream;

@@ -1,0 +1,124 @@
+//! Random changes, a destination that fails now and then, and random points: each is exactly what the records were then.
+
+use std::sync::atomic::Ordering;
+
+use keyark_backup::destination::memory::Memory;
+use keyark_backup::stream::{Shipper, Until};
+use keyark_model::{Id, Kind, Time};
+use keyark_testkit::destinations::Faulty;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use uuid::Uuid;
+
+use crate::ground::{Ground, carried, domain};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8, u8, u8),
+    Delete(u8),
+    Rotate(u8),
+    Wait(u32),
+    Ship,
+    Restart,
+}
+
+const KINDS: [Kind; 5] = [Kind::Key, Kind::Secret, Kind::User, Kind::Group, Kind::Setting];
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (0..3_u8, 0..5_u8, any::<u8>()).prop_map(|(d, k, n)| Step::Put(d, k, n)),
+        3 => any::<u8>().prop_map(Step::Delete),
+        1 => (0..3_u8).prop_map(Step::Rotate),
+        4 => (0..50_000_u32).prop_map(Step::Wait),
+        5 => Just(Step::Ship),
+        1 => Just(Step::Restart),
+    ];
+    proptest::collection::vec(step, 30..90)
+}
+
+fn run(ground: &mut Ground, step: &Step) {
+    match step {
+        Step::Put(d, k, n) => {
+            let (of, kind) = (domain(*d), KINDS[usize::from(*k)]);
+            // A few ids in each domain, so that many are written again, after a deletion too.
+            let id = Id(Uuid::from_u128(u128::from(n % 6) + 100 * u128::from(*d) + 1000 * u128::from(*k)));
+            ground.put(of, kind, id, &[*n; 40]);
+        }
+        Step::Delete(n) => {
+            let all: Vec<_> = ground.state.keys().copied().collect();
+            if let Some((of, kind, id)) = all.get(usize::from(*n) % all.len().max(1)) {
+                ground.delete(*of, *kind, *id);
+            }
+        }
+        Step::Rotate(d) => ground.rotate_kek(domain(*d)),
+        Step::Wait(seconds) => ground.tick(i64::from(*seconds)),
+        Step::Ship | Step::Restart => {}
+    }
+}
+
+#[test]
+fn every_point_that_was_shipped_is_what_the_records_were() {
+    let config = Config { cases: 24, failure_persistence: None, max_shrink_iters: 64, ..Config::default() };
+    let strategy = (steps(), any::<u64>(), proptest::collection::vec(any::<prop::sample::Index>(), 12));
+    let outcome = TestRunner::new(config).run(&strategy, |(steps, seed, picks)| {
+        let mut ground = Ground::new();
+        let place = Faulty::new(Memory::default(), seed);
+        place.per_mille.store(60, Ordering::Relaxed);
+        let streams = [(Uuid::from_u128(1), None), (Uuid::from_u128(2), Some(domain(1)))];
+        let mut shippers = [Shipper::default(), Shipper::default()];
+        let mut first: [Option<u64>; 2] = [None, None];
+        for step in &steps {
+            run(&mut ground, step);
+            for (n, (stream, of)) in streams.iter().enumerate() {
+                match step {
+                    Step::Ship => {
+                        // What cannot be sent now is sent by a later step.
+                        if ground.ship(&mut shippers[n], &place, *stream, *of).is_ok() && first[n].is_none() {
+                            first[n] = Some(ground.history.last().unwrap().seq);
+                        }
+                    }
+                    Step::Restart => shippers[n] = Shipper::default(),
+                    _ => {}
+                }
+            }
+        }
+        place.per_mille.store(0, Ordering::Relaxed);
+        for (n, (stream, of)) in streams.into_iter().enumerate() {
+            let now = ground.history.last().unwrap().seq;
+            // One that looks at the destination again mends what a stale list had hidden.
+            shippers[n] = Shipper::default();
+            for _ in 0..2 {
+                ground.ship(&mut shippers[n], &place, stream, of).map_err(|e| TestCaseError::fail(e.to_string()))?;
+                // A heartbeat proves that a domain had nothing more to tell.
+                ground.tick(301);
+            }
+            let since = first[n].unwrap_or(now);
+            let moments: Vec<_> = ground.history.iter().filter(|m| m.seq >= since).collect();
+            for pick in &picks {
+                let moment = *pick.get(&moments);
+                let wanted = carried(&moment.state, of);
+                // By time: any moment before the next entry is the same point.
+                let next = moments.iter().find(|m| m.seq > moment.seq).map_or(moment.time, |m| Time(m.time.0 - 1));
+                let mine =
+                    ground.history.iter().rev().find(|m| m.seq <= moment.seq && of.is_none_or(|d| d == m.domain));
+                let number = mine.map_or(0, |m| of.map_or(m.seq, |_| m.domain_seq));
+                let mut points = vec![Until::Number(number)];
+                let full = |t: Time| {
+                    ground.history.iter().any(|m| m.seq >= since && m.time <= t && of.is_none_or(|d| d == m.domain))
+                };
+                if moment.seq < now && full(moment.time) {
+                    points.extend([Until::Time(moment.time), Until::Time(next)]);
+                }
+                for until in points {
+                    match ground.restored(&place, stream, until) {
+                        Ok(found) => prop_assert_eq!(&found, &wanted, "{:?} {:?}", until, of),
+                        // The stream begins with a full archive, at the moment when that was taken.
+                        Err(e) => prop_assert!(e.to_string().starts_with("the first point is"), "{:?}: {}", until, e),
+                    }
+                }
+            }
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+}

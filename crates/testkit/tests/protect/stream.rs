@@ -1,0 +1,186 @@
+//! What a stream is at its destination, and what damage to it costs.
+
+use keyark_backup::destination::memory::Memory;
+use keyark_backup::destination::{Content, Destination, list_all};
+use keyark_backup::stream::{Catalogue, NoPoint, PointError, ShipError, Shipper, Until};
+use keyark_model::{Id, Kind};
+use uuid::Uuid;
+
+use crate::ground::{Ground, carried, domain};
+
+const STREAM: Uuid = Uuid::from_u128(7);
+
+fn key(n: u128) -> Id {
+    Id(Uuid::from_u128(n))
+}
+
+/// A system's stream with a full archive after three entries and a segment for each further one.
+fn shipped(entries: u8) -> (Ground, Memory, Shipper) {
+    let (mut ground, place, mut shipper) = (Ground::new(), Memory::default(), Shipper::default());
+    assert!(ground.ship(&mut shipper, &place, STREAM, None).unwrap().full);
+    for n in 0..entries {
+        ground.tick(10);
+        ground.put(domain(1), Kind::Key, key(u128::from(n)), &[n; 32]);
+        let told = ground.ship(&mut shipper, &place, STREAM, None).unwrap();
+        assert_eq!((told.entries, told.objects, told.full), (1, 1, false));
+    }
+    (ground, place, shipper)
+}
+
+fn named(place: &Memory, part: &str) -> Vec<String> {
+    list_all(place, "").unwrap().into_iter().map(|f| f.name).filter(|n| n.contains(part)).collect()
+}
+
+#[test]
+fn an_unchanged_day_writes_heartbeats_and_no_full_archive_until_the_epoch_ends() {
+    let (mut ground, place, mut shipper) = shipped(2);
+    let mut told = |ground: &mut Ground, seconds| {
+        ground.tick(seconds);
+        let s = ground.ship(&mut shipper, &place, STREAM, None).unwrap();
+        (s.objects, s.full)
+    };
+    assert_eq!(told(&mut ground, 5), (0, false));
+    assert_eq!(told(&mut ground, 300), (1, false), "a heartbeat");
+    assert_eq!(told(&mut ground, 299), (0, false));
+    // A day with changes before it has a full archive, the next ones are as the one before.
+    assert_eq!(told(&mut ground, 86_400), (2, true), "an epoch file and a full archive");
+    assert_eq!(told(&mut ground, 86_400), (1, false));
+    assert_eq!(told(&mut ground, 29 * 86_400), (1, false));
+    assert_eq!(told(&mut ground, 86_400), (2, true));
+    assert_eq!(named(&place, "/full/").len(), 3);
+    // The heartbeat proves that nothing was left out up to then.
+    let at = ground.now;
+    assert_eq!(told(&mut ground, 400), (1, false));
+    let wanted = carried(&ground.state, None);
+    assert_eq!(ground.restored(&place, STREAM, Until::Time(at.plus_seconds(399))).unwrap(), wanted);
+    let later = ground.restored(&place, STREAM, Until::Time(at.plus_seconds(401)));
+    assert!(matches!(later, Err(PointError::NoPoint(NoPoint::AfterLast { .. }))), "{later:?}");
+}
+
+#[test]
+fn a_machine_set_back_to_an_older_state_finds_itself_behind_its_own_stream() {
+    let (mut ground, place, mut shipper) = shipped(0);
+    ground.snapshot_machine();
+    for n in 0..3 {
+        ground.put(domain(1), Kind::Key, key(n), b"x");
+    }
+    ground.ship(&mut shipper, &place, STREAM, None).unwrap();
+    ground.set_back();
+    let refused = ground.ship(&mut Shipper::default(), &place, STREAM, None);
+    assert!(matches!(refused, Err(ShipError::RolledBack { ours: 3, theirs: 6, .. })), "{refused:?}");
+    // It went on by itself: the same numbers, other entries.
+    for n in 10..14 {
+        ground.put(domain(1), Kind::Key, key(n), b"y");
+    }
+    let before = list_all(&place, "").unwrap();
+    let refused = ground.ship(&mut Shipper::default(), &place, STREAM, None);
+    assert!(matches!(refused, Err(ShipError::Forked { number: 6 })), "{refused:?}");
+    assert_eq!(list_all(&place, "").unwrap(), before, "nothing was written");
+}
+
+#[test]
+fn a_segment_that_was_deleted_costs_exactly_its_points_and_is_sent_again() {
+    let (ground, place, _) = shipped(5);
+    let lost = named(&place, "/log/").remove(2);
+    place.delete(&lost).unwrap();
+    let point = |n| ground.restored(&place, STREAM, Until::Number(n));
+    for n in 3..=5 {
+        assert_eq!(point(n).unwrap(), carried(&ground.history[n as usize - 1].state, None));
+    }
+    for n in 6..=8 {
+        assert!(
+            matches!(point(n), Err(PointError::NoPoint(NoPoint::Gap { before, after: None })) if before.number == 5)
+        );
+    }
+    let catalogue = Catalogue::read(&place, ground.stream(STREAM)).unwrap();
+    let stretches: Vec<_> = catalogue.points().iter().map(|i| (i.from.number, i.to.number)).collect();
+    assert_eq!(stretches, [(3, 5)]);
+    // A shipper that looks again sends what is missing, for the log still has it.
+    let told = ground.ship(&mut Shipper::default(), &place, STREAM, None).unwrap();
+    assert_eq!((told.entries, told.full), (3, false));
+    for n in 6..=8 {
+        assert_eq!(point(n).unwrap(), carried(&ground.history[n as usize - 1].state, None));
+    }
+}
+
+#[test]
+fn what_was_exchanged_or_renamed_is_named() {
+    let (ground, place, _) = shipped(4);
+    let names = named(&place, "/log/");
+    let take = |name: &str| {
+        let size = list_all(&place, name).unwrap()[0].size;
+        place.read(name, 0..size).unwrap()
+    };
+    // One segment under another's name.
+    let (second, third) = (take(&names[1]), take(&names[2]));
+    place.delete(&names[1]).unwrap();
+    place.create(&names[1], Content::Bytes(&third)).unwrap();
+    let refused = ground.restored(&place, STREAM, Until::Number(5)).unwrap_err();
+    assert!(matches!(&refused, PointError::Misnamed { name, .. } if *name == names[1]), "{refused}");
+    // A bit anywhere.
+    for at in (0..second.len()).step_by(97) {
+        let mut bad = second.clone();
+        bad[at] ^= 4;
+        place.delete(&names[1]).unwrap();
+        place.create(&names[1], Content::Bytes(&bad)).unwrap();
+        assert!(ground.restored(&place, STREAM, Until::Number(5)).is_err(), "byte {at}");
+    }
+    // Signed by somebody else who can write there.
+    let stranger = shipped(4);
+    place.delete(&names[1]).unwrap();
+    let theirs = named(&stranger.1, "/log/").remove(1);
+    let bytes = stranger.1.read(&theirs, 0..list_all(&stranger.1, &theirs).unwrap()[0].size).unwrap();
+    place.create(&names[1], Content::Bytes(&bytes)).unwrap();
+    assert!(ground.restored(&place, STREAM, Until::Number(5)).is_err());
+    place.delete(&names[1]).unwrap();
+    place.create(&names[1], Content::Bytes(&second)).unwrap();
+    assert_eq!(ground.restored(&place, STREAM, Until::Number(5)).unwrap(), carried(&ground.history[4].state, None));
+}
+
+#[test]
+fn without_the_epoch_file_or_the_backup_key_nothing_opens_and_the_key_is_named() {
+    let (mut ground, place, _) = shipped(1);
+    let right = std::mem::replace(&mut ground.backup_key, key(99));
+    let refused = ground.restored(&place, STREAM, Until::Newest).unwrap_err().to_string();
+    assert!(refused.contains(&right.to_string()), "{refused}");
+    ground.backup_key = right;
+    let other = std::mem::replace(&mut ground.key, keyark_crypto::random::secret());
+    let refused = ground.restored(&place, STREAM, Until::Newest).unwrap_err().to_string();
+    assert!(refused.contains("does not open this epoch file"), "{refused}");
+    ground.key = other;
+    for name in named(&place, "/epoch/") {
+        place.delete(&name).unwrap();
+    }
+    let refused = ground.restored(&place, STREAM, Until::Newest).unwrap_err().to_string();
+    assert!(refused.contains("of which no file is there"), "{refused}");
+}
+
+#[test]
+fn a_domains_stream_shows_nothing_of_the_others() {
+    let (mut ground, place, mut shipper) = (Ground::new(), Memory::default(), Shipper::default());
+    for n in 0..20 {
+        ground.put(domain(2), Kind::Key, key(n), b"theirs");
+    }
+    ground.put(domain(1), Kind::Key, key(50), b"mine");
+    ground.ship(&mut shipper, &place, STREAM, Some(domain(1))).unwrap();
+    for n in 20..40 {
+        ground.put(domain(2), Kind::Key, key(n), b"theirs");
+    }
+    ground.put(domain(1), Kind::User, key(51), b"verifier");
+    let told = ground.ship(&mut shipper, &place, STREAM, Some(domain(1))).unwrap();
+    // Its own numbers alone: the second and third entry of its log.
+    assert_eq!((told.number, told.entries), (3, 1));
+    assert!(named(&place, "/full/00000000000000000002-").len() == 1, "{:?}", named(&place, ""));
+    let point = ground.point(&place, STREAM, Until::Newest).unwrap();
+    let held = point.with_links::<_, PointError>(|links| {
+        let mut all = Vec::new();
+        links.each_record::<keyark_archive::ArchiveError>(|r, _| {
+            all.push((r.domain, r.kind, r.id));
+            Ok(())
+        })?;
+        Ok(all)
+    });
+    let held = held.unwrap();
+    assert!(held.iter().all(|(d, kind, _)| *d == domain(1) && *kind != Kind::User), "{held:?}");
+    assert!(held.contains(&(domain(1), Kind::Key, key(50))));
+}
