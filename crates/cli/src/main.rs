@@ -16,6 +16,7 @@ mod output;
 mod passphrase;
 mod profile;
 mod progress;
+mod points;
 mod recover;
 #[cfg(test)]
 mod reference;

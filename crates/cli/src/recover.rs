@@ -1,20 +1,42 @@
-//! `keyark recover`: an empty machine, an archive and the backup key's file make the system again.
+//! `keyark recover`: an empty machine, an archive or a destination, and the backup key's file make the system again.
 
 use std::path::{Path, PathBuf};
 
 use clap::parser::ArgMatches;
 use clap::{Arg, Command};
 use keyark_backup::Progress;
-use keyark_server::recover::{RecoverError, Recovery, recover};
+use keyark_backup::stream::{PointError, Until};
+use keyark_model::Time;
+use keyark_server::recover::{Origin, RecoverError, Recovery, recover};
 
 use crate::failure::Failure;
 use crate::options::Given;
-use crate::{ask, clock, files, output, progress, settings};
+use crate::{ask, clock, files, output, points, progress, settings};
 
 pub fn command() -> Command {
     Command::new("recover")
-        .about("Makes a system again on an empty machine, out of an archive and the exported backup key")
-        .arg(Arg::new("from").long("from").value_name("ARCHIVE").required(true).help("The archive of a system backup"))
+        .about("Makes a system again on an empty machine, out of what was backed up and the exported backup key")
+        .arg(
+            Arg::new("from")
+                .long("from")
+                .value_name("ARCHIVE|DESTINATION")
+                .required(true)
+                .help("The archive of a system backup, or the destination of a backup instance: a folder"),
+        )
+        .arg(
+            Arg::new("at")
+                .long("at")
+                .value_name("TIME")
+                .conflicts_with("position")
+                .help("From a destination: as it was after the last change up to then [default: the newest point]"),
+        )
+        .arg(
+            Arg::new("position")
+                .long("position")
+                .value_name("NUMBER")
+                .value_parser(clap::value_parser!(u64))
+                .help("From a destination: as it was after this entry of the log"),
+        )
         .arg(
             Arg::new("backup-key")
                 .long("backup-key")
@@ -41,9 +63,21 @@ pub fn run(given: &Given<'_>, matches: &ArgMatches) -> Result<(), Failure> {
         None => return Err(Failure::Usage("give the key file's passphrase with --password-file".into())),
     };
     let key_file = files::text(&key.display().to_string())?;
+    let until = until(matches)?;
+    let place;
+    let from = match archive.is_dir() {
+        true => {
+            place = points::destination(&archive.display().to_string())?;
+            Origin::Stream { destination: place.as_ref(), until: until.unwrap_or(Until::Newest) }
+        }
+        false if until.is_some() => {
+            return Err(Failure::Usage("an archive shows one moment: --at and --position are for destinations".into()));
+        }
+        false => Origin::Archive(&archive),
+    };
     let recovery = Recovery {
         settings: &settings,
-        archive: &archive,
+        from,
         key_file: &key_file,
         passphrase: &passphrase,
         now: clock::now(),
@@ -52,7 +86,7 @@ pub fn run(given: &Given<'_>, matches: &ArgMatches) -> Result<(), Failure> {
     let mut text = format!(
         "Recovered {} records of {} into {}\n  signing key  {}  (new: pin it)\n\nNot in any archive:\n",
         done.built.loaded.records,
-        done.archive_created,
+        done.at,
         settings.data.display(),
         done.fingerprint,
     );
@@ -65,6 +99,15 @@ pub fn run(given: &Given<'_>, matches: &ArgMatches) -> Result<(), Failure> {
         settings.data.display()
     );
     output::print(&text)
+}
+
+/// Which point is asked for, if any.
+fn until(matches: &ArgMatches) -> Result<Option<Until>, Failure> {
+    if let Some(position) = matches.get_one::<u64>("position") {
+        return Ok(Some(Until::Number(*position)));
+    }
+    let time = matches.get_one::<String>("at").map(|t| t.parse::<Time>().map_err(|e| Failure::Usage(format!("--at: {e}"))));
+    Ok(time.transpose()?.map(Until::Time))
 }
 
 /// Runs work that tells its progress, with a bar on the terminal.
@@ -96,6 +139,9 @@ fn failure(e: RecoverError) -> Failure {
     match e {
         RecoverError::KeyFile(e) => Failure::KeyFile(e),
         RecoverError::Source(keyark_backup::SourceError::Archive(e)) => Failure::Archive(e),
+        RecoverError::Point(PointError::Archive(e)) => Failure::Archive(e),
+        RecoverError::Point(e @ PointError::NoPoint(_)) => Failure::NotFound(e.to_string()),
+        RecoverError::NoStream => Failure::NotFound(e.to_string()),
         RecoverError::NotEmpty(_) | RecoverError::Scope => Failure::Refused(e.to_string()),
         RecoverError::Io { path, source } => Failure::at(Path::new(&path))(source),
         e => Failure::Damaged(e.to_string()),

@@ -16,7 +16,7 @@ use keyark_api::domains::DomainCreate;
 use keyark_api::keys::{KeyCreate, KeyList};
 use keyark_api::{Endpoint, EndpointInfo};
 use keyark_backup::Progress;
-use keyark_server::recover::{Recovery, recover};
+use keyark_server::recover::{Origin, Recovery, recover};
 use keyark_server::{Host, Settings};
 
 use crate::failure::Failure;
@@ -161,7 +161,7 @@ fn tour(place: &Path, keys: u32) -> Result<(), Failure> {
     let recovered = lines.timed("recovered on an empty machine: every body opened, digests compared", || {
         let recovery = Recovery {
             settings: &settings,
-            archive: &archive,
+            from: Origin::Archive(&archive),
             key_file: &exported.file,
             passphrase: &passphrase,
             now: clock::now(),

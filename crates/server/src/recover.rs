@@ -1,12 +1,14 @@
-//! Recovery on an empty machine: an archive, the backup key's file and its passphrase make a running system again.
+//! Recovery on an empty machine: an archive or a stream, the backup key's file and its passphrase make a running system again.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use keyark_archive::keyfile::{self, BackupKeyFile, KeyFileError};
-use keyark_archive::{Anchor, AnchorKey, Scope};
+use keyark_archive::{Anchor, AnchorKey, Archive, Scope};
 use keyark_backup::restore_system::{Built, Extra, SystemRestore, build};
 use keyark_backup::source;
-use keyark_backup::{Facts, Links, Progress, RestoreOptions};
+use keyark_backup::stream::{Opener, Point, PointError, Until, survey};
+use keyark_backup::{Destination, Facts, Links, Progress, RestoreOptions};
 use keyark_crypto::root::FileRoot;
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{SecretBytes, kdf};
@@ -24,11 +26,18 @@ use crate::settings::Settings;
 /// What to recover from.
 pub struct Recovery<'a> {
     pub settings: &'a Settings,
-    pub archive: &'a Path,
+    pub from: Origin<'a>,
     /// Text of the exported backup key.
     pub key_file: &'a str,
     pub passphrase: &'a str,
     pub now: Time,
+}
+
+/// Where a system comes back from.
+pub enum Origin<'a> {
+    Archive(&'a Path),
+    /// What an instance shipped there; the newest life of the system that has the point.
+    Stream { destination: &'a dyn Destination, until: Until },
 }
 
 /// What was recovered, and what a person must do next.
@@ -37,7 +46,8 @@ pub struct Recovered {
     pub built: Built,
     /// Of the new anchor, to be pinned.
     pub fingerprint: String,
-    pub archive_created: Time,
+    /// When the archive was made, or the time of the point's last entry.
+    pub at: Time,
     /// What no archive holds and is new or missing on this machine.
     pub missing: Vec<String>,
 }
@@ -56,6 +66,10 @@ pub enum RecoverError {
     #[error(transparent)]
     Build(#[from] keyark_backup::restore_system::SystemRestoreError),
     #[error(transparent)]
+    Point(#[from] PointError),
+    #[error("there is no stream of this backup key's system; look at what is there with `keyark points`")]
+    NoStream,
+    #[error(transparent)]
     Boot(#[from] BootError),
     #[error("{0}")]
     App(#[from] AppError),
@@ -73,53 +87,116 @@ pub fn recover(r: &Recovery<'_>, progress: &Progress) -> Result<Recovered, Recov
     if key.info.scope != Scope::System {
         return Err(RecoverError::Scope);
     }
-    let archive = source::open(r.archive, &key.anchor, None)?;
-    let opened = source::unlock(&archive, key.info.keyid, &key.key)?;
-    let links = Links::of(vec![&opened])?;
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| RecoverError::Io { path, source }
-    };
-    folder.create().map_err(io(folder.path()))?;
-    let passphrase = boot::root_passphrase()?;
-    let root = match folder.root_key().exists() {
-        true => FileRoot::open(&folder.root_key(), passphrase.as_ref()).map_err(BootError::from)?,
-        false => FileRoot::create(&folder.root_key(), passphrase.as_ref()).map_err(BootError::from)?,
-    };
-    let signer = Signer::generate();
-    let header = archive.header().clone();
-    let mut extras = made_new(r.now)?;
-    extras.extend(own_secrets(&header.system.to_string(), &signer, r.now)?);
-    extras.push(backup_key(&key, r.now)?);
-    let kept = folder.archive(header.id);
-    if kept != r.archive {
-        std::fs::copy(r.archive, &kept).map_err(io(&kept))?;
+    match r.from {
+        Origin::Archive(path) => {
+            let archive = source::open(path, &key.anchor, None)?;
+            let opened = source::unlock(&archive, key.info.keyid, &key.key)?;
+            let making = Making { r, folder: &folder, key: &key, at: archive.header().created_at };
+            making.run(&Links::of(vec![&opened])?, Some((&archive, path)), progress)
+        }
+        Origin::Stream { destination, until } => {
+            folder.create().map_err(io(folder.path()))?;
+            let within = folder.path().join("point");
+            let _ = std::fs::remove_dir_all(&within);
+            std::fs::create_dir(&within).map_err(io(&within))?;
+            let keys = HashMap::from([(key.info.keyid, &key.key)]);
+            let opener = Opener { destination, anchor: &key.anchor, signer: None, keys: &keys };
+            let made = reached(&opener, until, &within).and_then(|(point, others)| {
+                let making = Making { r, folder: &folder, key: &key, at: point.time };
+                let mut made = point.with_links(|links| making.run(links, None, progress))?;
+                made.missing.extend(others);
+                Ok(made)
+            });
+            let _ = std::fs::remove_dir_all(&within);
+            made
+        }
     }
-    extras.push(catalogue(&archive, &kept, r.now).map_err(io(&kept))?);
-    let building = folder.path().join("store.db.restoring");
-    boot::remove_database(&building);
-    let options = RestoreOptions::default();
-    let facts = Facts::default();
-    let restore = SystemRestore {
-        links: &links,
-        root: &root,
-        facts: &facts,
-        options: &options,
-        extras,
-        replaced: None,
-        now: r.now,
-    };
-    let built = build(&restore, &building, progress).inspect_err(|_| boot::remove_database(&building))?;
-    finish(r, &folder, &root, &building, &key.anchor, &signer, &built)?;
-    let fingerprint = signer.public().fingerprint();
-    let missing = vec![
-        "new: root of trust, MKEK, signing key, certificates and token key of this machine; pin the fingerprint above"
-            .into(),
-        "other backup keys than the one given: upload their files".into(),
-        "the catalogue of backups, but for the one recovered from".into(),
-        "every proof that a backup key is kept elsewhere: export and check the keys again".into(),
-    ];
-    Ok(Recovered { built, fingerprint, archive_created: header.created_at, missing })
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> RecoverError + use<> {
+    let path = path.to_owned();
+    move |source| RecoverError::Io { path, source }
+}
+
+/// The point in the newest life of the system that has it, and the backup keys that domains' streams there need.
+fn reached(opener: &Opener<'_>, until: Until, within: &Path) -> Result<(Point, Vec<String>), RecoverError> {
+    let place = |error| PointError::Destination { place: opener.destination.describe(), error };
+    let mut all = survey(opener.destination).map_err(place)?;
+    all.retain(|s| opener.anchor.keys.iter().any(|k| k.system == s.catalogue.place.system));
+    let of_domains = all.iter().filter_map(|s| Some((s.domain?, &s.backup_keys)));
+    let needs = of_domains.flat_map(|(domain, keys)| keys.iter().map(move |key| (domain, *key)));
+    let others = needs.filter(|(_, key)| !opener.keys.contains_key(key)).collect::<BTreeSet<_>>().into_iter();
+    let others = others.map(|(domain, key)| format!("backup key {key}, which opens the stream of domain {domain}: upload its file"));
+    let mut refused = None;
+    for seen in all.iter().filter(|s| s.domain.is_none()) {
+        match seen.catalogue.plan(until) {
+            Ok(plan) => return Ok((opener.point(&seen.catalogue.place, &plan, within)?, others.collect())),
+            Err(e) => refused = refused.or(Some(e)),
+        }
+    }
+    Err(refused.map_or(RecoverError::NoStream, |e| PointError::from(e).into()))
+}
+
+/// A recovery whose archives are open.
+struct Making<'a> {
+    r: &'a Recovery<'a>,
+    folder: &'a Folder,
+    key: &'a BackupKeyFile,
+    at: Time,
+}
+
+impl Making<'_> {
+    /// Makes the system of what the links show. An archive on demand is kept and stands in the new catalogue.
+    fn run(
+        &self,
+        links: &Links<'_, '_>,
+        archive: Option<(&Archive<std::fs::File>, &Path)>,
+        progress: &Progress,
+    ) -> Result<Recovered, RecoverError> {
+        let Making { r, folder, key, at } = *self;
+        folder.create().map_err(io(folder.path()))?;
+        let passphrase = boot::root_passphrase()?;
+        let root = match folder.root_key().exists() {
+            true => FileRoot::open(&folder.root_key(), passphrase.as_ref()).map_err(BootError::from)?,
+            false => FileRoot::create(&folder.root_key(), passphrase.as_ref()).map_err(BootError::from)?,
+        };
+        let signer = Signer::generate();
+        let header = links.last().unlocked.archive().header().clone();
+        let mut extras = made_new(r.now)?;
+        extras.extend(own_secrets(&header.system.to_string(), &signer, r.now)?);
+        extras.push(backup_key(key, r.now)?);
+        if let Some((archive, path)) = archive {
+            let kept = folder.archive(header.id);
+            if kept != path {
+                std::fs::copy(path, &kept).map_err(io(&kept))?;
+            }
+            extras.push(catalogue(archive, &kept, r.now).map_err(io(&kept))?);
+        }
+        let building = folder.path().join("store.db.restoring");
+        boot::remove_database(&building);
+        let options = RestoreOptions::default();
+        let facts = Facts::default();
+        let restore = SystemRestore {
+            links,
+            root: &root,
+            facts: &facts,
+            options: &options,
+            extras,
+            replaced: None,
+            now: r.now,
+        };
+        let built = build(&restore, &building, progress).inspect_err(|_| boot::remove_database(&building))?;
+        finish(r, folder, &root, &building, &key.anchor, &signer, &built)?;
+        let fingerprint = signer.public().fingerprint();
+        let missing = vec![
+            "new: root of trust, MKEK, signing key, certificates and token key of this machine; pin the fingerprint above"
+                .into(),
+            "other backup keys than the one given: upload their files".into(),
+            "the catalogue of backups, but for an archive that was recovered from".into(),
+            "every proof that a backup key is kept elsewhere: export and check the keys again".into(),
+        ];
+        Ok(Recovered { built, fingerprint, at, missing })
+    }
 }
 
 /// Opens what was built, writes its new anchor as the first entry of the incarnation, then gives it its name.
@@ -176,7 +253,7 @@ fn backup_key(key: &BackupKeyFile, now: Time) -> Result<Extra, AppError> {
     extra(Kind::BackupKey, key.info.keyid, now, &header, key.key.expose())
 }
 
-fn catalogue(archive: &keyark_archive::Archive<std::fs::File>, path: &Path, now: Time) -> std::io::Result<Extra> {
+fn catalogue(archive: &Archive<std::fs::File>, path: &Path, now: Time) -> std::io::Result<Extra> {
     let (header, facts) = (archive.header(), archive.inspect(None));
     let backup = BackupHeader {
         domain: None,

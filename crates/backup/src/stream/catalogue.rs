@@ -1,6 +1,6 @@
 //! What lies at a destination, from its list alone, and which points can be restored from it.
 
-use keyark_model::{Incarnation, SystemId, Time};
+use keyark_model::{Id, Incarnation, SystemId, Time};
 use uuid::Uuid;
 
 use super::names::{SegmentName, StreamObject, StreamPlace};
@@ -16,7 +16,7 @@ pub struct Catalogue {
     pub segments: Vec<SegmentAt>,
     /// Ascending by number and time.
     pub heartbeats: Vec<HeartbeatAt>,
-    pub epochs: Vec<Found>,
+    pub epochs: Vec<EpochAt>,
     /// Names that the format does not know.
     pub strange: Vec<String>,
 }
@@ -40,6 +40,13 @@ pub struct HeartbeatAt {
     pub found: Found,
     pub seq: u64,
     pub time: Time,
+}
+
+#[derive(Clone, Debug)]
+pub struct EpochAt {
+    pub found: Found,
+    pub epoch: Uuid,
+    pub backup_key: Id,
 }
 
 /// A numbered moment.
@@ -134,7 +141,7 @@ impl Catalogue {
                 Some(StreamObject::Full { seq, time }) => all.fulls.push(FullAt { found, seq, time }),
                 Some(StreamObject::Segment(name)) => all.segments.push(SegmentAt { found, name }),
                 Some(StreamObject::Heartbeat { seq, time }) => all.heartbeats.push(HeartbeatAt { found, seq, time }),
-                Some(StreamObject::Epoch { .. }) => all.epochs.push(found),
+                Some(StreamObject::Epoch { epoch, backup_key }) => all.epochs.push(EpochAt { found, epoch, backup_key }),
                 None => all.strange.push(found.name),
             }
         }

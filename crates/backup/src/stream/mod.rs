@@ -9,10 +9,12 @@ pub mod point;
 mod replay;
 pub mod segment;
 pub mod ship;
+pub mod survey;
 
 pub use catalogue::{Catalogue, NoPoint, Until};
 pub use epoch::Epoch;
 pub use names::{SegmentName, StreamObject, StreamPlace};
 pub use note::{Note, Signed};
-pub use point::{Point, PointError};
+pub use point::{Opener, Point, PointError};
 pub use ship::{ShipError, Shipper, Shipping};
+pub use survey::{Seen, survey};

@@ -1,6 +1,7 @@
 //! A point of a stream as local archives that a restore reads: the full one, and increments out of the segments after it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -28,7 +29,7 @@ pub struct Opener<'a> {
     /// A signer that the anchor does not know and the caller names.
     pub signer: Option<&'a str>,
     /// Backup keys by id.
-    pub keys: &'a HashMap<Id, Key256>,
+    pub keys: &'a HashMap<Id, &'a Key256>,
 }
 
 /// A point, ready to be restored. Its files go away with it.
@@ -142,10 +143,11 @@ impl Opener<'_> {
             let named = (header.positions.first.0, header.positions.last.0) == (segment.name.first, segment.name.last);
             belongs(header, stream, found, named && header.domain == domain)?;
             let id = epoch_of(header, found)?;
-            if !epochs.contains_key(&id) {
-                epochs.insert(id, self.epoch(stream, id)?);
-            }
-            let unlocked = archive.unlock(&epochs[&id].opening())?;
+            let epoch = match epochs.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.epoch(stream, id)?),
+            };
+            let unlocked = archive.unlock(&epoch.opening())?;
             if !replay.segment(&unlocked, plan.until)? {
                 break;
             }
@@ -153,12 +155,6 @@ impl Opener<'_> {
         let (number, time) = (replay.number, replay.time);
         let increments = replay.finish()?;
         Ok(Point { folder, full, epoch, increments, number, time, domain, objects, bytes })
-    }
-
-    /// The newest full archive's clear header: of which scope the stream is. Not verified.
-    pub fn claimed(&self, catalogue: &Catalogue) -> Result<Header, PointError> {
-        let newest = catalogue.fulls.last().ok_or(NoPoint::Nothing)?;
-        Ok(Archive::open(Remote { place: self.destination, found: newest.found.clone() })?.header().clone())
     }
 }
 

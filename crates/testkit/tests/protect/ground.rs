@@ -179,7 +179,7 @@ impl Ground {
     }
 
     pub fn point(&self, to: &dyn Destination, stream: Uuid, until: Until) -> Result<Point, PointError> {
-        let keys = HashMap::from([(self.backup_key, Key256::from_slice(self.key.expose()).unwrap())]);
+        let keys = HashMap::from([(self.backup_key, &self.key)]);
         let opener = Opener { destination: to, anchor: &self.anchor, signer: None, keys: &keys };
         point::open(&opener, &self.stream(stream), until, self.path())
     }

@@ -73,9 +73,9 @@ fn every_point_that_was_shipped_is_what_the_records_were() {
                 match step {
                     Step::Ship => {
                         // What cannot be sent now is sent by a later step.
-                        if ground.ship(&mut shippers[n], &place, *stream, *of).is_ok() && first[n].is_none() {
-                            first[n] = Some(ground.history.last().unwrap().seq);
-                        }
+                        let sent = ground.ship(&mut shippers[n], &place, *stream, *of).is_ok();
+                        let now = ground.history.last().filter(|_| sent).map(|m| m.seq);
+                        first[n] = first[n].or(now);
                     }
                     Step::Restart => shippers[n] = Shipper::default(),
                     _ => {}

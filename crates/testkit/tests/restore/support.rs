@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use keyark_backup::Progress;
 use keyark_model::{DomainId, Id, Kind};
 use keyark_server::Settings;
-use keyark_server::recover::{RecoverError, Recovered, Recovery, recover};
+use keyark_server::recover::{RecoverError, Recovered, Origin, Recovery, recover};
 pub use keyark_testkit::canaries::{holds, no_canary};
 use keyark_testkit::client::text;
 use keyark_testkit::{Answer, Client, TestServer};
@@ -192,7 +192,7 @@ pub fn recovery(data: &Path, archive: &Path, key: &(String, String)) -> Result<R
     let settings = settings(data);
     let request = Recovery {
         settings: &settings,
-        archive,
+        from: Origin::Archive(archive),
         key_file: &key.0,
         passphrase: &key.1,
         now: keyark_testkit::server::START.plus_seconds(86_400),
