@@ -17,6 +17,9 @@ pub struct Quotas {
     /// Secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<u64>,
+    /// Days of range that its backup instances may have together; absent: none are granted.
+    #[serde(default, rename = "backupRangeDays", skip_serializing_if = "Option::is_none")]
+    pub backup_range_days: Option<u64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -99,6 +99,9 @@ codes! {
     RangeNotSatisfiable = 1033, "NCERRRangeNotSatisfiable", 416, Refused, "The range lies outside the file";
     IdempotencyMismatch = 1034, "NCERRIdempotencyMismatch", 422, Conflict, "This Idempotency-Key was used with another request";
     Suspended = 1035, "NCERRSystemSuspended", 409, Refused, "The system was restored and is not activated yet";
+    DestinationFailed = 1037, "NCERRDestinationFailed", 502, Unavailable, "A destination did not do what was asked of it";
+    NoPoint = 1038, "NCERRNoRestorePoint", 404, NotFound, "There is no such point in time; the message names the nearest ones";
+    InstanceExpired = 1039, "NCERRBackupInstanceExpired", 409, Refused, "The backup instance has expired: renew it";
     Cancelled = 1036, "NCERRCancelled", 409, Failure, "The operation was cancelled";
 }
 

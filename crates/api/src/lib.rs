@@ -8,9 +8,11 @@ pub mod openapi;
 pub mod page;
 
 pub mod auth;
+pub mod backup_instances;
 pub mod backupkeys;
 pub mod backups;
 pub mod crypto;
+pub mod destinations;
 pub mod domains;
 pub mod groups;
 pub mod jobs;

@@ -16,6 +16,9 @@ macro_rules! for_each_endpoint {
                 BackupKeyUpload BackupKeyInspect BackupKeyCheck;
             backups: BackupCreate BackupList BackupGet BackupDelete BackupStatusGet BackupDownload BackupUpload BackupInspect
                 RestoreQuery BackupRestore BackupContents;
+            destinations: DestinationCreate DestinationList DestinationGet DestinationUpdate DestinationDelete DestinationCheck;
+            backup_instances: BackupInstanceCreate BackupInstanceList BackupInstanceGet BackupInstanceEnable BackupInstanceExtend
+                BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract;
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;
             system: SystemInfo ServicesStatus AnchorGet SystemActivate AuditList;

@@ -106,6 +106,8 @@ pub enum TakeError {
     Store(#[from] Fault),
     #[error("{kind} {id} does not open ({source}); run `keyark store check`")]
     Record { kind: Kind, id: Id, source: KeyringError },
+    #[error(transparent)]
+    Chain(Box<crate::source::SourceError>),
     #[error("the archive does not read back as it was written: {0}")]
     ReadBack(&'static str),
     #[error("the archive cannot be written: {0}")]

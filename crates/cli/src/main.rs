@@ -14,9 +14,9 @@ mod offline;
 mod options;
 mod output;
 mod passphrase;
+mod points;
 mod profile;
 mod progress;
-mod points;
 mod recover;
 #[cfg(test)]
 mod reference;

@@ -75,13 +75,8 @@ pub fn run(given: &Given<'_>, matches: &ArgMatches) -> Result<(), Failure> {
         }
         false => Origin::Archive(&archive),
     };
-    let recovery = Recovery {
-        settings: &settings,
-        from,
-        key_file: &key_file,
-        passphrase: &passphrase,
-        now: clock::now(),
-    };
+    let recovery =
+        Recovery { settings: &settings, from, key_file: &key_file, passphrase: &passphrase, now: clock::now() };
     let done = watched(|progress| recover(&recovery, progress))?;
     let mut text = format!(
         "Recovered {} records of {} into {}\n  signing key  {}  (new: pin it)\n\nNot in any archive:\n",
@@ -106,7 +101,8 @@ fn until(matches: &ArgMatches) -> Result<Option<Until>, Failure> {
     if let Some(position) = matches.get_one::<u64>("position") {
         return Ok(Some(Until::Number(*position)));
     }
-    let time = matches.get_one::<String>("at").map(|t| t.parse::<Time>().map_err(|e| Failure::Usage(format!("--at: {e}"))));
+    let time =
+        matches.get_one::<String>("at").map(|t| t.parse::<Time>().map_err(|e| Failure::Usage(format!("--at: {e}"))));
     Ok(time.transpose()?.map(Until::Time))
 }
 

@@ -93,6 +93,10 @@ kinds! {
     Setting = 14, "settings", System;
     /// Encryptions reserved so far under a key, per version; stands under the key's own id and never goes back.
     Counter = 15, "counters", SystemAndDomain;
+    /// A place that keeps archives; the body holds what may create and read there.
+    Destination = 16, "destinations", System;
+    /// A standing order that protects a domain or the system.
+    BackupInstance = 17, "backupinstances", System;
 }
 
 impl<C> minicbor::Encode<C> for Kind {

@@ -9,6 +9,7 @@ pub mod key;
 pub mod kind;
 pub mod people;
 pub mod position;
+pub mod protection;
 pub mod record;
 pub mod system;
 pub mod time;

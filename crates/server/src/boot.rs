@@ -17,6 +17,7 @@ use crate::app::core::{Core, KekHeader, NodeHeader, SettingHeader, decode};
 use crate::app::domains::DomainHeader;
 use crate::app::error::AppError;
 use crate::app::groups::groups_built_in;
+use crate::app::instances::default_instance;
 use crate::app::users::UserHeader;
 use crate::audit::UsageError;
 use crate::http::tls::{self, TlsError};
@@ -48,6 +49,11 @@ impl Folder {
 
     pub fn archive(&self, id: impl std::fmt::Display) -> PathBuf {
         self.0.join("backups").join(format!("{id}.keyark"))
+    }
+
+    /// Where full archives wait for their way to a destination, and points for their restore.
+    pub fn spool(&self) -> PathBuf {
+        self.0.join("spool")
     }
 
     pub fn authority(&self) -> PathBuf {
@@ -83,7 +89,7 @@ impl Folder {
     /// Makes the folder and its subfolders, readable for their owner only.
     pub fn create(&self) -> std::io::Result<()> {
         use std::os::unix::fs::DirBuilderExt as _;
-        for folder in [self.0.clone(), self.0.join("backups"), self.0.join("uploads")] {
+        for folder in [self.0.clone(), self.0.join("backups"), self.0.join("uploads"), self.spool()] {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         Ok(())
@@ -240,6 +246,7 @@ fn first_records(
     let setting = SettingHeader { name: "anchor".into(), value: anchor };
     changes.push(core.put(DomainId::ROOT, Core::new_id(now), 1, &setting, b"")?);
     changes.push(core.put(DomainId::ROOT, Id(DomainId::ROOT.0), 1, &DomainHeader::new("root", now), b"")?);
+    changes.push(default_instance(&core, now)?);
     let admin = Core::new_id(now);
     let mut header = UserHeader::new("admin", now);
     header.password_change_required = true;

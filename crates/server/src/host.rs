@@ -50,8 +50,10 @@ impl Host {
     /// Serves until `stop` resolves; then every request that was taken is answered and the store is closed.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let chores = tokio::spawn(housekeeping::run(self.app.clone()));
+        let protection = tokio::spawn(housekeeping::run_protection(self.app.clone()));
         self.server.run(stop).await;
         chores.abort();
+        protection.abort();
         housekeeping::stop(&self.app);
         // The last handle closes the store: what was acknowledged is on disk already, the rest is tidiness.
         drop(self.app.swap_core(None));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keyark_api::ErrorCode;
 use keyark_crypto::keyring::KekOwner;
+use keyark_model::protection::{InstanceHeader, InstanceType};
 use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Kind, Time};
 
@@ -12,13 +13,17 @@ use crate::app::App;
 use crate::app::auth::sessions_expire;
 use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
+use crate::app::instances::default_instance;
 use crate::app::keys::ending::keys_expire;
 use crate::app::secrets::secrets_expire;
 use crate::app::usage::USAGE_ANCHOR;
 use crate::boot::Folder;
+use crate::protection::{Ground, Step};
 
 /// Between two looks for what is due.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// Between two looks for what protection has to send.
+const PROTECTION_LOOK: Duration = Duration::from_secs(1);
 const ROUNDS_AN_HOUR: u32 = 60;
 
 /// At the start: whatever was under way when the server stopped has failed, and left nothing behind.
@@ -44,6 +49,12 @@ pub fn tidy(core: &Core, folder: &Folder, now: Time) -> Result<()> {
     if !writes.is_empty() {
         core.commit_as_system(now, DomainId::ROOT, "jobs_interrupted", vec![], writes)?;
     }
+    let instances = core.load_all::<InstanceHeader>(DomainId::ROOT)?;
+    if !instances.iter().any(|i| i.header.instance_type == InstanceType::Default) {
+        // A system of an earlier version, or restored from one.
+        let write = default_instance(core, now)?;
+        core.commit_as_system(now, DomainId::ROOT, "backup_instance_default", vec![], vec![write])?;
+    }
     sweep(core, folder)
 }
 
@@ -62,6 +73,10 @@ fn sweep(core: &Core, folder: &Folder) -> Result<()> {
                 let _ = std::fs::remove_file(path);
             }
         }
+    }
+    for entry in std::fs::read_dir(folder.spool())? {
+        let path = entry?.path();
+        let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     }
     boot_leftovers(folder);
     Ok(())
@@ -127,6 +142,34 @@ async fn usage_keep(app: &Arc<App>, anchored: u64) -> u64 {
         Err(e) => {
             tracing::error!(error = %e, "anchoring the usage log ended");
             anchored
+        }
+    }
+}
+
+/// The steps of protection that are due now.
+fn protection_due(app: &App) -> Result<Vec<Step>> {
+    let ground = Ground { spool: app.folder.spool(), audit_days: app.settings.audit_days };
+    app.protection.due(&app.core()?, &ground, app.now())
+}
+
+/// Ships everything that is due now, one after the other; how many steps that were.
+pub fn protect(app: &App) -> Result<usize> {
+    let steps = protection_due(app)?;
+    let count = steps.len();
+    steps.into_iter().for_each(Step::run);
+    Ok(count)
+}
+
+/// Ships what is due until the server stops; each step runs beside the others.
+pub async fn run_protection(app: Arc<App>) {
+    let mut interval = tokio::time::interval(PROTECTION_LOOK);
+    loop {
+        interval.tick().await;
+        match protection_due(&app) {
+            Ok(steps) => steps.into_iter().for_each(|step| drop(tokio::task::spawn_blocking(move || step.run()))),
+            // A system restore is running: the next look comes in a second.
+            Err(e) if e.code == ErrorCode::Unavailable => {}
+            Err(e) => tracing::error!(error = %e, "protection cannot look for what is due"),
         }
     }
 }

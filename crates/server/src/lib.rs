@@ -7,6 +7,7 @@ pub mod boot;
 pub mod host;
 pub mod housekeeping;
 pub mod http;
+pub mod protection;
 pub mod recover;
 pub mod settings;
 

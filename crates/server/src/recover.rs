@@ -37,7 +37,10 @@ pub struct Recovery<'a> {
 pub enum Origin<'a> {
     Archive(&'a Path),
     /// What an instance shipped there; the newest life of the system that has the point.
-    Stream { destination: &'a dyn Destination, until: Until },
+    Stream {
+        destination: &'a dyn Destination,
+        until: Until,
+    },
 }
 
 /// What was recovered, and what a person must do next.
@@ -126,7 +129,8 @@ fn reached(opener: &Opener<'_>, until: Until, within: &Path) -> Result<(Point, V
     let of_domains = all.iter().filter_map(|s| Some((s.domain?, &s.backup_keys)));
     let needs = of_domains.flat_map(|(domain, keys)| keys.iter().map(move |key| (domain, *key)));
     let others = needs.filter(|(_, key)| !opener.keys.contains_key(key)).collect::<BTreeSet<_>>().into_iter();
-    let others = others.map(|(domain, key)| format!("backup key {key}, which opens the stream of domain {domain}: upload its file"));
+    let others = others
+        .map(|(domain, key)| format!("backup key {key}, which opens the stream of domain {domain}: upload its file"));
     let mut refused = None;
     for seen in all.iter().filter(|s| s.domain.is_none()) {
         match seen.catalogue.plan(until) {
@@ -176,15 +180,8 @@ impl Making<'_> {
         boot::remove_database(&building);
         let options = RestoreOptions::default();
         let facts = Facts::default();
-        let restore = SystemRestore {
-            links,
-            root: &root,
-            facts: &facts,
-            options: &options,
-            extras,
-            replaced: None,
-            now: r.now,
-        };
+        let restore =
+            SystemRestore { links, root: &root, facts: &facts, options: &options, extras, replaced: None, now: r.now };
         let built = build(&restore, &building, progress).inspect_err(|_| boot::remove_database(&building))?;
         finish(r, folder, &root, &building, &key.anchor, &signer, &built)?;
         let fingerprint = signer.public().fingerprint();

@@ -253,6 +253,11 @@ impl TestServer {
         housekeeping::expire(&core, self.now()).expect("housekeeping succeeds");
     }
 
+    /// Sends now what is due of every enabled backup instance; how many steps that were.
+    pub fn protect(&self) -> usize {
+        housekeeping::protect(self.app()).expect("no restore is running")
+    }
+
     /// Somebody without a token.
     pub fn nobody(&self) -> Client {
         self.admin.without_token()

@@ -141,7 +141,9 @@ impl Catalogue {
                 Some(StreamObject::Full { seq, time }) => all.fulls.push(FullAt { found, seq, time }),
                 Some(StreamObject::Segment(name)) => all.segments.push(SegmentAt { found, name }),
                 Some(StreamObject::Heartbeat { seq, time }) => all.heartbeats.push(HeartbeatAt { found, seq, time }),
-                Some(StreamObject::Epoch { epoch, backup_key }) => all.epochs.push(EpochAt { found, epoch, backup_key }),
+                Some(StreamObject::Epoch { epoch, backup_key }) => {
+                    all.epochs.push(EpochAt { found, epoch, backup_key })
+                }
                 None => all.strange.push(found.name),
             }
         }

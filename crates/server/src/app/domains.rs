@@ -72,7 +72,7 @@ impl Core {
     }
 
     /// Every creation asks for them, so they are remembered until a domain changes.
-    fn quotas(&self, domain: DomainId) -> Result<Quotas> {
+    pub fn quotas(&self, domain: DomainId) -> Result<Quotas> {
         // Read before the record: a change in between makes what is kept here stale at once.
         let epoch = self.epoch.load(Ordering::Acquire);
         if let Some((at, quotas)) = self.quotas.lock().expect("no panic while held").get(&domain)

@@ -13,8 +13,10 @@ pub mod auth;
 pub mod backupkeys;
 pub mod backups;
 pub mod crypto;
+pub mod destinations;
 pub mod domains;
 pub mod groups;
+pub mod instances;
 pub mod jobs;
 pub mod keys;
 pub mod policies;
@@ -42,6 +44,7 @@ use self::usage::Trace;
 use crate::access::{Argon, Lockout, PrincipalCache};
 use crate::audit::{Named, Room, UsageError, UsageLog};
 use crate::boot::Folder;
+use crate::protection::Protection;
 use crate::settings::{AuditMode, Settings};
 
 /// The clock: the one place where time enters.
@@ -56,6 +59,7 @@ pub struct App {
     pub(crate) principals: PrincipalCache,
     pub(crate) lockout: Lockout,
     pub(crate) running: jobs::Running,
+    pub(crate) protection: Protection,
     pub counters: Counters,
     pub usage: UsageLog,
     pub(crate) idempotency: Idempotency,
@@ -118,6 +122,7 @@ impl App {
             principals: PrincipalCache::default(),
             lockout: Lockout::default(),
             running: jobs::Running::default(),
+            protection: Protection::default(),
             argon: Argon::default(),
         })
     }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use keyark_crypto::SecretBytes;
 use keyark_crypto::keyring::KeyringError;
 use keyark_crypto::seal::RecordName;
-use keyark_model::{DomainId, Id, Kind, Record};
+use keyark_model::{DomainId, Id, Kind, Record, protection, system};
 use keyark_store::Write;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,21 +24,23 @@ pub trait Header: Serialize + DeserializeOwned {
 }
 
 macro_rules! headers {
-    ($($header:ident: $kind:ident;)*) => {
-        $(impl Header for keyark_model::system::$header {
+    ($($header:path: $kind:ident;)*) => {
+        $(impl Header for $header {
             const KIND: Kind = Kind::$kind;
         })*
     };
 }
 
 headers! {
-    KekHeader: Kek;
-    NodeHeader: Node;
-    SettingHeader: Setting;
-    BackupKeyHeader: BackupKey;
-    BackupHeader: Backup;
-    JobHeader: Job;
-    CounterHeader: Counter;
+    system::KekHeader: Kek;
+    system::NodeHeader: Node;
+    system::SettingHeader: Setting;
+    system::BackupKeyHeader: BackupKey;
+    system::BackupHeader: Backup;
+    system::JobHeader: Job;
+    system::CounterHeader: Counter;
+    protection::DestinationHeader: Destination;
+    protection::InstanceHeader: BackupInstance;
 }
 
 /// A record with its header read.

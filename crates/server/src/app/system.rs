@@ -7,6 +7,7 @@ use keyark_api::system::{
 use keyark_model::DomainId;
 use keyark_model::system::NodeHeader;
 
+use super::core::Core;
 use super::ctx::{Ctx, confirmed};
 use super::error::{AppError, Result};
 use super::users::UserHeader;
@@ -18,15 +19,17 @@ pub const OUTBOUND: &str = "outbound";
 /// How the file of a store begins that a system restore replaced; it is kept until the new one is activated.
 pub const KEPT: &str = "store.db.before-";
 
-impl Ctx {
-    /// Whether a restored system waits for its activation.
-    fn suspended(&self) -> bool {
-        let outbound = self.core.load_named::<NodeHeader>(DomainId::ROOT, OUTBOUND).ok();
+impl Core {
+    /// Whether a restored system waits for its activation: nothing goes out.
+    pub fn suspended(&self) -> bool {
+        let outbound = self.load_named::<NodeHeader>(DomainId::ROOT, OUTBOUND).ok();
         outbound.is_some_and(|o| o.header.public == "suspended")
     }
+}
 
+impl Ctx {
     fn info(&self) -> Result<Info> {
-        let suspended = self.suspended();
+        let suspended = self.core.suspended();
         let domain = self.domain()?;
         let mut warnings: Vec<String> = self.core.clock_warning(self.now).into_iter().collect();
         if domain == DomainId::ROOT {
@@ -76,7 +79,7 @@ impl Handle<ServicesStatus> for App {
     async fn handle(&self, ctx: &Ctx, _: ServicesStatus) -> Result<Reply<Services>> {
         let free_space = keyark_store::Options::default().free_space;
         let room = free_space(self.folder.path()).is_ok_and(|free| free > self.settings.disk_reserve);
-        Ok(Reply::json(services(room, ctx.suspended())))
+        Ok(Reply::json(services(room, ctx.core.suspended())))
     }
 }
 

@@ -94,7 +94,8 @@ fn what_is_withheld_leaves_no_trace_but_its_digest_and_the_chain_still_verifies(
         (salts, gone)
     };
     let system = (vec![true, true, true, false], vec![false, false, false, true]);
-    let domain = (vec![true, true, false, false], vec![false, false, true, true]);
+    // A user's body holds its verifier, which travels in system archives only (rules A3).
+    let domain = (vec![true, false, false, false], vec![false, true, true, true]);
     assert_eq!(withheld(EntryScope::System), system);
     assert_eq!(withheld(EntryScope::Domain), domain);
 }

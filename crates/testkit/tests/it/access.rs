@@ -151,6 +151,27 @@ const CASES: &[Case] = &[
     ("backup_restore", "/v1/backups/{backup}/restore", r#"{"mode": "some"}"#, DomainRestore, 400),
     ("backup_restore", "/v1/backups/{system_backup}/restore", r#"{"mode": "some"}"#, SystemRestore, 400),
     ("backup_contents", "/v1/backups/{backup}/contents", "", BackupRead, 200),
+    ("destination_create", "/v1/destinations", r#"{"name": "d{n}", "path": "relative"}"#, SystemBackup, 400),
+    ("destination_list", "/v1/destinations", "", BackupRead, 200),
+    ("destination_get", "/v1/destinations/nas", "", BackupRead, 200),
+    ("destination_update", "/v1/destinations/nas", "{}", SystemBackup, 412),
+    ("destination_delete", "/v1/destinations/{system_destination}", "", SystemBackup, 412),
+    ("destination_check", "/v1/destinations/nas/check", "{}", SystemBackup, 200),
+    ("backup_instance_create", "/v1/backup-instances", r#"{"alias": "i{n}", "rangeDays": 1}"#, DomainBackup, 400),
+    ("backup_instance_create", "/v1/backup-instances", r#"{"type": "system", "alias": "i{n}", "rangeDays": 1}"#, SystemBackup, 400),
+    ("backup_instance_list", "/v1/backup-instances", "", BackupRead, 200),
+    ("backup_instance_get", "/v1/backup-instances/{instance}", "", BackupRead, 200),
+    ("backup_instance_enable", "/v1/backup-instances/{instance}/enable", r#"{"destinations": ["nas"]}"#, DomainBackup, 412),
+    ("backup_instance_enable", "/v1/backup-instances/{system_instance}/enable", r#"{"destinations": ["nas"]}"#, SystemBackup, 412),
+    ("backup_instance_extend", "/v1/backup-instances/{instance}/extend", r#"{"rangeDays": 60}"#, DomainBackup, 412),
+    ("backup_instance_extend", "/v1/backup-instances/{system_instance}/extend", r#"{"rangeDays": 60}"#, SystemBackup, 412),
+    ("backup_instance_renew", "/v1/backup-instances/{instance}/renew", r#"{"durationDays": 9}"#, DomainBackup, 412),
+    ("backup_instance_renew", "/v1/backup-instances/{system_instance}/renew", r#"{"durationDays": 9}"#, SystemBackup, 412),
+    ("backup_instance_delete", "/v1/backup-instances/{instance}?confirm=guard", "", DomainBackup, 412),
+    ("backup_instance_delete", "/v1/backup-instances/{system_instance}?confirm=guard-all", "", SystemBackup, 412),
+    ("backup_instance_points", "/v1/backup-instances/{instance}/points", "", BackupRead, 200),
+    ("backup_instance_extract", "/v1/backup-instances/{instance}/backups", "{}", DomainBackup, 412),
+    ("backup_instance_extract", "/v1/backup-instances/{system_instance}/backups", "{}", SystemBackup, 412),
     ("upload_create", "/v1/uploads", "{}", DomainRestore, 201),
     ("upload_get", "/v1/uploads/{nothing}", "", DomainRestore, 404),
     ("upload_append", "/v1/uploads/{nothing}?offset=0", "@archive", DomainRestore, 404),
@@ -266,8 +287,8 @@ fn every_endpoint_by_every_role() {
     let server = TestServer::start();
     let tenant = server.domain("tenant");
     let infos = infos();
-    let mut root = Ground::new(&server.admin, "root");
-    let mut other = Ground::new(&tenant.admin, "tenant");
+    let mut root = Ground::new(&server, &server.admin, "root");
+    let mut other = Ground::new(&server, &tenant.admin, "tenant");
     let roles: Vec<_> = std::iter::once(None).chain(Role::ALL.into_iter().map(Some)).collect();
     for role in roles {
         let in_groups: Vec<Role> = role.into_iter().collect();
@@ -304,9 +325,10 @@ fn what_nobody_may_is_recorded_without_a_name_and_what_changes_something_with_on
     let tenant = server.domain("tenant");
     let infos = infos();
     let mut calls = Vec::new();
-    for (ground, admin) in
-        [(Ground::new(&server.admin, "root"), &server.admin), (Ground::new(&tenant.admin, "tenant"), &tenant.admin)]
-    {
+    for (ground, admin) in [
+        (Ground::new(&server, &server.admin, "root"), &server.admin),
+        (Ground::new(&server, &tenant.admin, "tenant"), &tenant.admin),
+    ] {
         let nobody = server.nobody();
         // Changes that the walk stops short of: what is inside before what holds it, the removals last.
         let (removals, changes): (Vec<&Case>, Vec<&Case>) = CASES
@@ -324,7 +346,7 @@ fn what_nobody_may_is_recorded_without_a_name_and_what_changes_something_with_on
     let done: BTreeSet<_> = calls.iter().filter(|c| c.status < 300).map(|c| c.action).collect();
     let tried: BTreeSet<_> = calls.iter().map(|c| c.action).collect();
     // These want another state before, or a confirmation; here they are refused, and that is recorded.
-    let another = "domain_delete key_activate key_link_delete key_resume key_suspend key_undelete key_undestroy secret_destroy secret_undelete";
+    let another = "backup_instance_extract domain_delete key_activate key_link_delete key_resume key_suspend key_undelete key_undestroy secret_destroy secret_undelete";
     assert_eq!(tried.difference(&done).copied().collect::<Vec<_>>().join(" "), another);
 }
 
@@ -332,7 +354,7 @@ fn what_nobody_may_is_recorded_without_a_name_and_what_changes_something_with_on
 fn no_endpoint_but_the_public_ones_answers_without_a_good_token() {
     let server = TestServer::start();
     let infos = infos();
-    let ground = Ground::new(&server.admin, "root");
+    let ground = Ground::new(&server, &server.admin, "root");
     let login = json!({ "username": "admin", "password": PASSWORD });
     let revoked = server.nobody().post("/v1/auth/tokens", login).ok(200);
     let token = server.nobody().with_token(&text(&revoked, "jwt"));

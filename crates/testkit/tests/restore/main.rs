@@ -10,6 +10,7 @@ mod keys_of_backups;
 mod killed;
 mod model;
 mod people;
+mod protected;
 mod recover;
 mod sealing;
 mod stories;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use keyark_backup::Progress;
 use keyark_model::{DomainId, Id, Kind};
 use keyark_server::Settings;
-use keyark_server::recover::{RecoverError, Recovered, Origin, Recovery, recover};
+use keyark_server::recover::{Origin, RecoverError, Recovered, Recovery, recover};
 pub use keyark_testkit::canaries::{holds, no_canary};
 use keyark_testkit::client::text;
 use keyark_testkit::{Answer, Client, TestServer};
@@ -189,13 +189,13 @@ pub fn settings(data: &Path) -> Settings {
 
 /// Recovers an archive into a folder.
 pub fn recovery(data: &Path, archive: &Path, key: &(String, String)) -> Result<Recovered, RecoverError> {
+    recovery_from(data, Origin::Archive(archive), key)
+}
+
+/// Recovers into an empty folder out of an archive or a destination, a day after tests begin.
+pub fn recovery_from(data: &Path, from: Origin<'_>, key: &(String, String)) -> Result<Recovered, RecoverError> {
     let settings = settings(data);
-    let request = Recovery {
-        settings: &settings,
-        from: Origin::Archive(archive),
-        key_file: &key.0,
-        passphrase: &key.1,
-        now: keyark_testkit::server::START.plus_seconds(86_400),
-    };
+    let now = keyark_testkit::server::START.plus_seconds(86_400);
+    let request = Recovery { settings: &settings, from, key_file: &key.0, passphrase: &key.1, now };
     recover(&request, &Progress::default())
 }

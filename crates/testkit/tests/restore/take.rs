@@ -21,6 +21,9 @@ use crate::support::{
 
 /// A domain with one record of every kind that travels, and a backup key.
 pub fn furnished(server: &TestServer) -> TestDomain {
+    let path = server.settings.data.join("nas");
+    std::fs::create_dir(&path).unwrap();
+    server.admin.post("/v1/destinations", json!({ "name": "nas", "path": path })).ok(201);
     let d = server.domain("d");
     backup_key(&d.admin, "domain");
     for (name, more) in

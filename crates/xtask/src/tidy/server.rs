@@ -9,19 +9,33 @@ const HOME: &str = "crates/server/src/";
 const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["app", "settings"]),
     ("compat", &["app"]),
-    ("app", &["access", "audit", "jobs", "settings"]),
+    ("app", &["access", "audit", "jobs", "protection", "settings"]),
     // Below the handlers: what one incarnation runs on, and how it reads records and reports errors.
     ("access", &["app::core", "app::ctx", "app::error", "app::records"]),
     ("audit", &["app::core", "app::ctx", "app::error"]),
     ("jobs", &["audit", "app::core", "app::ctx", "app::error", "app::records"]),
+    ("protection", &["app::core", "app::error", "app::records"]),
     ("settings", &[]),
-    ("housekeeping", &["app", "boot"]),
+    ("housekeeping", &["app", "boot", "protection"]),
     ("host", &["app", "boot", "http", "housekeeping", "settings"]),
     ("recover", &["app", "boot", "http", "settings"]),
     ("boot", &["access", "app", "audit", "http", "jobs", "settings"]),
     (
         "lib",
-        &["access", "app", "audit", "boot", "compat", "host", "http", "housekeeping", "jobs", "recover", "settings"],
+        &[
+            "access",
+            "app",
+            "audit",
+            "boot",
+            "compat",
+            "host",
+            "http",
+            "housekeeping",
+            "jobs",
+            "protection",
+            "recover",
+            "settings",
+        ],
     ),
 ];
 

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keyark_api::ErrorCode;
-use keyark_api::backups::{Backup, BackupCreate};
+use keyark_api::backups::{Backup, BackupCreate, Filter};
 use keyark_archive::Archive;
+use keyark_backup::extract::{ExtractRequest, extract};
+use keyark_backup::stream::catalogue::ChainPlan;
+use keyark_backup::stream::{NoPoint, Opener, PointError, StreamPlace};
 use keyark_backup::take::Since;
 use keyark_backup::{Progress, TakeError, TakeRequest, Taken, take};
 use keyark_crypto::Key256;
-use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
+use keyark_model::protection::DestinationHeader;
+use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeader};
 use keyark_model::{ArchiveId, DomainId, Id};
 use keyark_store::failpoint;
 
@@ -28,9 +32,35 @@ impl From<TakeError> for AppError {
             TakeError::Io(e) => e.into(),
             TakeError::Archive(e) => e.into(),
             TakeError::Store(e) => e.into(),
+            TakeError::Chain(e) => (*e).into(),
             TakeError::Cancelled(e) => AppError::new(ErrorCode::Cancelled, e.to_string()),
             other => AppError::internal(other),
         }
+    }
+}
+
+impl From<PointError> for AppError {
+    fn from(e: PointError) -> Self {
+        let code = match e {
+            PointError::NoPoint(e) => return e.into(),
+            PointError::Destination { error, .. } => return error.into(),
+            PointError::Archive(e) => return e.into(),
+            PointError::Source(e) => return e.into(),
+            PointError::Io(e) => return e.into(),
+            PointError::NeedsKey { .. } => ErrorCode::BackupKeyMissing,
+            PointError::Epoch { .. } => ErrorCode::WrongBackupKey,
+            PointError::Purged(_) => ErrorCode::NoPoint,
+            PointError::Note { .. } | PointError::Misnamed { .. } | PointError::Entry(_) | PointError::Joint { .. } => {
+                ErrorCode::ArchiveDamaged
+            }
+        };
+        AppError::new(code, e.to_string())
+    }
+}
+
+impl From<NoPoint> for AppError {
+    fn from(e: NoPoint) -> Self {
+        AppError::new(ErrorCode::NoPoint, e.to_string())
     }
 }
 
@@ -94,12 +124,40 @@ impl Handle<BackupCreate> for App {
             (Some(domain), false) => Some(Selected::of(ctx, domain, &r.filters)?),
             _ => None,
         };
+        let from = Origin::Store { selected };
+        let description = r.description.unwrap_or_default();
+        self.backup_begin(ctx, Begun { scope, key, description, since, filters: r.filters, from }).await
+    }
+}
+
+/// What a backup is made of.
+pub enum Origin {
+    /// What the store holds now.
+    Store { selected: Option<Selected> },
+    /// What a stream holds of a moment.
+    Point { destination: Stored<DestinationHeader>, place: StreamPlace, plan: ChainPlan },
+}
+
+/// A backup that is about to be made.
+pub struct Begun {
+    pub scope: Option<DomainId>,
+    pub key: Stored<BackupKeyHeader>,
+    pub description: String,
+    pub since: Option<Since>,
+    pub filters: Vec<Filter>,
+    pub from: Origin,
+}
+
+impl App {
+    /// Registers the backup and its job, and starts the work.
+    pub async fn backup_begin(&self, ctx: &Ctx, begun: Begun) -> Result<Reply<Backup>> {
+        let Begun { scope, key, description, since, filters, from } = begun;
         let (id, job) = (Core::new_id(ctx.now), Core::new_id(ctx.now));
         let progress = self.operation_start(ctx, job, scope)?;
         let header = BackupHeader {
             domain: scope,
             also: std::collections::BTreeSet::new(),
-            description: r.description.unwrap_or_default(),
+            description,
             created_at: ctx.now,
             finished_at: None,
             status: BackupStatus::InProgress,
@@ -108,15 +166,16 @@ impl Handle<BackupCreate> for App {
             creator: ctx.caller()?.actor(),
             product_version: env!("CARGO_PKG_VERSION").into(),
             since: since.map(|s| Id(s.id.0)),
-            filters: match r.filters.is_empty() {
+            filters: match filters.is_empty() {
                 true => serde_json::Value::Null,
-                false => serde_json::to_value(&r.filters).map_err(AppError::internal)?,
+                false => serde_json::to_value(&filters).map_err(AppError::internal)?,
             },
             seq: 0,
             size: 0,
             checksum: String::new(),
             counts: BTreeMap::new(),
-            uploaded: false,
+            // Not of this moment: no increment goes on from it.
+            uploaded: matches!(from, Origin::Point { .. }),
             job,
         };
         let job_header = JobHeader {
@@ -147,7 +206,7 @@ impl Handle<BackupCreate> for App {
                 return Err(e);
             }
         };
-        let work = Work { app: ctx.app.clone(), core: ctx.core.clone(), id, job, material, selected, since, progress };
+        let work = Work { app: ctx.app.clone(), core: ctx.core.clone(), id, job, material, from, since, progress };
         run_behind(move || work.run());
         let stored = ctx.core.load::<BackupHeader>(DomainId::ROOT, id)?;
         Ok(Reply::json(ctx.backup_shown(&stored)?))
@@ -161,7 +220,7 @@ struct Work {
     id: Id,
     job: Id,
     material: Key256,
-    selected: Option<Selected>,
+    from: Origin,
     since: Option<Since>,
     progress: Arc<Progress>,
 }
@@ -181,7 +240,10 @@ impl Work {
     fn take(&self) -> Result<Taken> {
         let stored = self.core.load::<BackupHeader>(DomainId::ROOT, self.id)?;
         let h = &stored.header;
-        let selected = self.selected.as_ref();
+        let selected = match &self.from {
+            Origin::Store { selected } => selected.as_ref(),
+            Origin::Point { destination, place, plan } => return self.extract(h, destination, place, plan),
+        };
         let select = selected.map(|s| move |kind, id, _: &[u8]| s.contains(kind, id));
         let request = TakeRequest {
             store: &self.core.store,
@@ -206,6 +268,34 @@ impl Work {
         Ok(take(&request, &self.app.folder.archive(self.id), &self.progress)?)
     }
 
+    fn extract(
+        &self,
+        h: &BackupHeader,
+        destination: &Stored<DestinationHeader>,
+        stream: &StreamPlace,
+        plan: &ChainPlan,
+    ) -> Result<Taken> {
+        let (place, keys) = (self.core.destination_open(destination)?, self.core.backup_keys_open()?);
+        let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
+        let opener = Opener { destination: place.as_ref(), anchor: &self.core.anchor, signer: None, keys: &keys };
+        let point = opener.point(stream, plan, &self.app.folder.spool())?;
+        let (seq, time) = (point.number, point.time);
+        point.with_links(|links| {
+            let request = ExtractRequest {
+                links,
+                signer: &self.core.signer,
+                id: ArchiveId(self.id.0),
+                backup_key: h.backup_key,
+                backup_key_material: &self.material,
+                creator: h.creator.clone(),
+                description: h.description.clone(),
+                now: h.created_at,
+            };
+            let summary = extract(&request, &self.app.folder.archive(self.id), &self.progress)?;
+            Ok(Taken { summary, seq, time })
+        })
+    }
+
     fn end(&self, outcome: Result<Taken>) -> Result<()> {
         let now = self.app.now();
         let stored: Stored<BackupHeader> = self.core.load(DomainId::ROOT, self.id)?;
@@ -222,7 +312,10 @@ impl Work {
                 Ok(serde_json::json!({
                     "backup": self.id,
                     "counts": header.counts,
-                    "includedBy": self.selected.as_ref().map(Selected::included_by),
+                    "includedBy": match &self.from {
+                        Origin::Store { selected } => selected.as_ref().map(Selected::included_by),
+                        Origin::Point { .. } => None,
+                    },
                 }))
             }
             Err(e) => {

@@ -1,7 +1,7 @@
 //! Backups: the catalogue, downloads, uploads, inspection.
 
 mod asked;
-mod create;
+pub mod create;
 mod filters;
 mod later;
 mod restore;

@@ -6,7 +6,7 @@ use keyark_api::EndpointInfo;
 use keyark_model::access::Role;
 use keyark_testkit::client::text;
 use keyark_testkit::server::PASSWORD;
-use keyark_testkit::{Answer, Client};
+use keyark_testkit::{Answer, Client, TestServer};
 use serde_json::{Value, json};
 
 use super::{Case, has, line, rights_of};
@@ -25,7 +25,8 @@ fn made(answer: Answer, field: &str) -> String {
 }
 
 impl Ground {
-    pub fn new(admin: &Client, domain: &str) -> Ground {
+    /// The root's comes first: it makes what all domains use.
+    pub fn new(server: &TestServer, admin: &Client, domain: &str) -> Ground {
         let root = domain == "root";
         let mut names = BTreeMap::from([
             ("domain", domain.to_owned()),
@@ -53,6 +54,17 @@ impl Ground {
         names.insert("policy", made(policy, "id"));
         let set = json!({ "name": "set", "users": [{ "uname": "ada" }] });
         names.insert("set", made(admin.post("/v1/transparent-encryption/usersets", set), "id"));
+        if root {
+            for (name, called) in [("nas", "nas"), ("system_destination", "spare")] {
+                let path = server.settings.data.join(called);
+                std::fs::create_dir(&path).unwrap();
+                let fields = json!({ "name": called, "path": path });
+                names.insert(name, made(admin.post("/v1/destinations", fields), "id"));
+            }
+        } else {
+            let quotas = json!({ "quotas": { "backupRangeDays": 600 } });
+            server.admin.patch(&format!("/v1/domains/{domain}"), quotas).ok(200);
+        }
         let scopes: &[_] = if root { &["domain", "system"] } else { &["domain"] };
         for scope in scopes {
             let of = |domain: &'static str, system: &'static str| if *scope == "system" { system } else { domain };
@@ -67,6 +79,12 @@ impl Ground {
             files.insert(of("archive", "system_archive"), archive.body);
             names.insert(of("backup", "system_backup"), id);
             names.insert(of("job", "system_job"), job);
+            let kind = of("extended", "system");
+            let fields = json!({ "type": kind, "alias": of("guard", "guard-all"), "durationDays": 300 });
+            let instance = made(admin.post("/v1/backup-instances", fields), "id");
+            let order = json!({ "destinations": ["nas"] });
+            admin.post(&format!("/v1/backup-instances/{instance}/enable"), order).ok(200);
+            names.insert(of("instance", "system_instance"), instance);
         }
         Ground { root, names, files, callers: Vec::new() }
     }
@@ -117,7 +135,10 @@ impl Ground {
         if rights.iter().any(|r| has(role, *r, self.root)) {
             return case.4;
         }
-        let names_something = case.1.contains('{') || case.1.contains("Team") || case.1.starts_with("/v1/crypto/");
+        let names_something = case.1.contains('{')
+            || case.1.contains("Team")
+            || case.1.contains("/nas")
+            || case.1.starts_with("/v1/crypto/");
         let of_a_rule_list = case.1.contains("/policies/") || case.1.contains("/usersets");
         let sees = has(role, line(rights[0]).2, self.root);
         if (names_something || of_a_rule_list) && !sees { 404 } else { 403 }

@@ -1,0 +1,194 @@
+//! Backup instances: standing orders that protect a domain or the system continuously.
+
+use keyark_model::Time;
+use keyark_model::protection::{InstanceState, InstanceType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::backups::Backup;
+use crate::endpoint::NoBody;
+use crate::{Page, endpoint};
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupInstance {
+    pub id: String,
+    pub alias: String,
+    /// default, extended or system.
+    #[serde(rename = "type")]
+    #[schemars(with = "String")]
+    pub instance_type: InstanceType,
+    /// disabled, enabled, expired or released.
+    #[schemars(with = "String")]
+    pub state: InstanceState,
+    /// system or domain.
+    pub scope: String,
+    pub account: String,
+    #[serde(rename = "domainID", skip_serializing_if = "Option::is_none")]
+    pub domain_id: Option<String>,
+    /// Days that can be asked for, today included.
+    pub range_days: u32,
+    pub created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_key: Option<String>,
+    /// Names its folder at each destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// How many destinations must have a point before it counts as protected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<u32>,
+    /// Seconds between two looks for what is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<u32>,
+    /// Everything up to then is at as many destinations as the quorum asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protected_until: Option<Time>,
+    pub destinations: Vec<InstanceDestination>,
+    /// What stands in the way of protection.
+    pub warnings: Vec<String>,
+}
+
+/// How far an instance is at one destination.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceDestination {
+    pub id: String,
+    pub name: String,
+    /// Everything up to then is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protected_until: Option<Time>,
+    /// Seconds since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<i64>,
+    /// Objects and bytes sent since the server started.
+    pub objects: u64,
+    pub bytes: u64,
+    /// Why the last try failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceCreate {
+    /// extended (default): of the caller's domain; system: of everything, from the root domain.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub instance_type: Option<String>,
+    pub alias: String,
+    /// 7 to 600 days; 30 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range_days: Option<u32>,
+    /// Days until it expires; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_days: Option<u32>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceList {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupInstanceGet {
+    pub id: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceEnable {
+    pub id: String,
+    /// A new alias.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// Ids or names of destinations.
+    pub destinations: Vec<String>,
+    /// Absent: the default backup key of the scope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_key: Option<String>,
+    /// How many destinations must have a point before it counts as protected; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<u32>,
+    /// Seconds between two looks for what is new: 1 to 300, 5 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<u32>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceExtend {
+    pub id: String,
+    /// The new range; it can only grow.
+    pub range_days: u32,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceRenew {
+    pub id: String,
+    /// Days from now, or from its end if that is later.
+    pub duration_days: u32,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupInstanceDelete {
+    pub id: String,
+    /// The id or alias again, if it was enabled: what was sent stays at its destinations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupInstancePoints {
+    pub id: String,
+}
+
+/// What one destination holds: from and to when without a gap.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PointStretch {
+    pub destination: String,
+    pub from: Time,
+    pub to: Time,
+    /// Nothing was left out up to then.
+    pub known_until: Time,
+    pub full_archives: u64,
+    pub segments: u64,
+    pub bytes: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceExtract {
+    pub id: String,
+    /// As it was after the last change up to then; absent: the newest point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// Id or name; absent: the first that has the point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+endpoint! {
+    backup_instance_create: BackupInstanceCreate => BackupInstance, POST "/v1/backup-instances", Json 201, BackupRead, "backup-instance create", "Makes a backup instance, disabled.";
+    backup_instance_list: BackupInstanceList => Page<BackupInstance>, GET "/v1/backup-instances", Query 200, BackupRead, "backup-instance list", "Lists backup instances.";
+    backup_instance_get: BackupInstanceGet => BackupInstance, GET "/v1/backup-instances/{id}", Query 200, BackupRead, "backup-instance get", "Shows a backup instance and how far it is.";
+    backup_instance_enable: BackupInstanceEnable => BackupInstance, POST "/v1/backup-instances/{id}/enable", Json 200, BackupRead, "backup-instance enable", "Starts protecting: a full archive at once, then every change.";
+    backup_instance_extend: BackupInstanceExtend => BackupInstance, POST "/v1/backup-instances/{id}/extend", Json 200, BackupRead, "backup-instance extend", "Makes the range longer.";
+    backup_instance_renew: BackupInstanceRenew => BackupInstance, POST "/v1/backup-instances/{id}/renew", Json 200, BackupRead, "backup-instance renew", "Moves its end.";
+    backup_instance_delete: BackupInstanceDelete => NoBody, DELETE "/v1/backup-instances/{id}", Query 204, BackupRead, "backup-instance delete", "Ends a backup instance; what was sent stays where it is.";
+    backup_instance_points: BackupInstancePoints => Page<PointStretch>, GET "/v1/backup-instances/{id}/points", Query 200, BackupRead, "backup-instance points", "Lists what its destinations can restore.";
+    backup_instance_extract: BackupInstanceExtract => Backup, POST "/v1/backup-instances/{id}/backups", Json 202, BackupRead, "backup-instance extract", "Makes a backup out of a moment: it is planned, restored and downloaded like any other.";
+}

@@ -1,0 +1,99 @@
+//! Destinations: the places that backup instances send archives to. They are the system's; domains use them by name.
+
+use keyark_model::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::NoBody;
+use crate::{Page, endpoint};
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    pub id: String,
+    pub name: String,
+    /// local.
+    pub kind: String,
+    /// Where it is, for the root domain alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    pub created_at: Time,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DestinationCreate {
+    pub name: String,
+    /// local (default): a folder of the server's machine, or one that is mounted there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Of a local destination: a folder that exists, from the root of the file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DestinationList {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationGet {
+    /// Id or name.
+    pub id: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationUpdate {
+    /// Id or name.
+    pub id: String,
+    /// The new name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationDelete {
+    /// Id or name.
+    pub id: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationCheck {
+    /// Id or name.
+    pub id: String,
+}
+
+/// What a destination was found to do.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationChecked {
+    /// Everything that protection needs works: writes, reads back, lists, does not overwrite.
+    pub usable: bool,
+    pub writes: bool,
+    pub reads_back: bool,
+    pub lists: bool,
+    /// An object that is there cannot be written again.
+    pub refuses_overwrite: bool,
+    /// Retention can delete there; without it, retention runs elsewhere with credentials of its own.
+    pub deletes: bool,
+    /// What went wrong, and what to do.
+    pub problems: Vec<String>,
+}
+
+endpoint! {
+    destination_create: DestinationCreate => Destination, POST "/v1/destinations", Json 201, BackupRead, "destination create", "Adds a place that backup instances send archives to.";
+    destination_list: DestinationList => Page<Destination>, GET "/v1/destinations", Query 200, BackupRead, "destination list", "Lists destinations.";
+    destination_get: DestinationGet => Destination, GET "/v1/destinations/{id}", Query 200, BackupRead, "destination get", "Shows a destination.";
+    destination_update: DestinationUpdate => Destination, PATCH "/v1/destinations/{id}", Json 200, BackupRead, "destination update", "Renames a destination.";
+    destination_delete: DestinationDelete => NoBody, DELETE "/v1/destinations/{id}", Query 204, BackupRead, "destination delete", "Forgets a destination; what lies there stays.";
+    destination_check: DestinationCheck => DestinationChecked, POST "/v1/destinations/{id}/check", Json 200, BackupRead, "destination check", "Writes, reads back, lists, tries to overwrite, deletes.";
+}

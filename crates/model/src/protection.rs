@@ -1,0 +1,130 @@
+//! Continuous protection as records: where archives go, and the standing orders that send them there.
+
+use uuid::Uuid;
+
+use crate::{DomainId, Id, Time};
+
+/// A place that keeps archives. Its record stands in root; the body holds the credentials, if it needs any.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DestinationHeader {
+    pub name: String,
+    #[serde(flatten)]
+    pub address: Address,
+    pub created_at: Time,
+}
+
+/// Where a destination is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Address {
+    /// A folder of the server's machine, or one that is mounted there.
+    Local { path: String },
+}
+
+impl Address {
+    /// The word on the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Address::Local { .. } => "local",
+        }
+    }
+}
+
+/// What a backup instance is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceType {
+    /// One of each deployment, of the root domain: a week, for ever.
+    Default,
+    /// Of one domain, with a range and an end that were chosen.
+    Extended,
+    /// Of everything, for disaster recovery.
+    System,
+}
+
+/// A backup instance: the standing order to protect a domain, or the system. Its record stands in root.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct InstanceHeader {
+    pub alias: String,
+    #[serde(rename = "type")]
+    pub instance_type: InstanceType,
+    /// Whose instance it is; none for the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainId>,
+    /// Days that can be asked for, today included.
+    pub range_days: u32,
+    pub created_at: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// While it is enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
+}
+
+/// What an enabled instance does.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Order {
+    /// Names its folder at each destination.
+    pub stream: Uuid,
+    pub enabled_at: Time,
+    pub backup_key: Id,
+    pub destinations: Vec<Id>,
+    /// How many of them must have a point before it counts as protected.
+    pub quorum: u32,
+    /// Between two looks for what is new; seconds.
+    pub interval: u32,
+}
+
+/// What an instance is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceState {
+    Disabled,
+    Enabled,
+    Expired,
+    Released,
+}
+
+/// Days between the end of an instance and its release.
+const RELEASE_DAYS: i64 = 15;
+
+impl InstanceHeader {
+    pub fn state(&self, now: Time) -> InstanceState {
+        match self.expires_at {
+            Some(end) if now >= end.plus_seconds(RELEASE_DAYS * 86_400) => InstanceState::Released,
+            Some(end) if now >= end => InstanceState::Expired,
+            _ if self.order.is_some() => InstanceState::Enabled,
+            _ => InstanceState::Disabled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{InstanceHeader, InstanceState, InstanceType};
+    use crate::{DomainId, Time};
+
+    #[test]
+    fn an_instance_expires_and_is_released_a_fortnight_later() {
+        let day = |n: i64| Time(0).plus_seconds(n * 86_400);
+        let mut header = InstanceHeader {
+            alias: "a".into(),
+            instance_type: InstanceType::Extended,
+            domain: Some(DomainId::from_bytes([1; 16])),
+            range_days: 7,
+            created_at: day(0),
+            expires_at: Some(day(30)),
+            order: None,
+        };
+        for (at, state) in [
+            (day(29), InstanceState::Disabled),
+            (day(30), InstanceState::Expired),
+            (Time(day(45).0 - 1), InstanceState::Expired),
+            (day(45), InstanceState::Released),
+        ] {
+            assert_eq!(header.state(at), state);
+        }
+        header.expires_at = None;
+        assert_eq!(header.state(day(9999)), InstanceState::Disabled);
+    }
+}

@@ -1,0 +1,192 @@
+//! Ships what enabled backup instances protect: each to each of its destinations, none waiting for another.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use keyark_backup::stream::{Shipper, Shipping, owner};
+use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Order};
+use keyark_model::system::BackupKeyHeader;
+use keyark_model::{DomainId, Id, Incarnation, Time};
+
+use crate::app::core::Core;
+use crate::app::error::Result;
+use crate::app::records::Stored;
+
+/// The longest wait after failures; seconds.
+const LONGEST_WAIT: i64 = 300;
+/// A heartbeat goes out when nothing else did for so long; seconds.
+const HEARTBEAT: i64 = 300;
+/// The owner's mark is looked at again after so long: another life of the system may have taken over; seconds.
+const OWNED: i64 = 60;
+
+/// One instance at one destination. What is remembered here can be found again there.
+#[derive(Default)]
+struct Pair {
+    shipper: Mutex<Shipper>,
+    busy: AtomicBool,
+    /// When to look again; µs.
+    next: AtomicI64,
+    failures: AtomicU32,
+    /// Until when the owner's mark need not be looked at again; µs.
+    owned: AtomicI64,
+    told: Mutex<Told>,
+}
+
+/// How far an instance is at one destination.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// The position in its log up to which everything is there.
+    pub number: Option<u64>,
+    /// Everything up to then is there.
+    pub until: Option<Time>,
+    pub objects: u64,
+    pub bytes: u64,
+    /// Why the last try failed.
+    pub error: Option<String>,
+}
+
+/// An enabled instance's stream at one destination, in one life of the system.
+type Place = (Incarnation, uuid::Uuid, Id);
+
+/// All of them.
+#[derive(Default)]
+pub struct Protection {
+    pairs: Mutex<BTreeMap<Place, Arc<Pair>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Protection {
+    /// What is known of an instance at a destination since this server started.
+    pub fn told(&self, core: &Core, order: &Order, destination: Id) -> Told {
+        let pair = lock(&self.pairs).get(&(core.incarnation, order.stream, destination)).cloned();
+        pair.map(|p| lock(&p.told).clone()).unwrap_or_default()
+    }
+}
+
+/// What a step needs to know of its server.
+#[derive(Clone)]
+pub struct Ground {
+    /// Where full archives wait for their way.
+    pub spool: PathBuf,
+    /// Days that a system's archive holds audit fields of.
+    pub audit_days: u32,
+}
+
+/// One step that is due.
+pub struct Step {
+    ground: Ground,
+    core: Arc<Core>,
+    instance: Stored<InstanceHeader>,
+    order: Order,
+    destination: Id,
+    pair: Arc<Pair>,
+    now: Time,
+}
+
+impl Protection {
+    /// The steps that are due at a moment, and are not under way.
+    pub fn due(&self, core: &Arc<Core>, ground: &Ground, now: Time) -> Result<Vec<Step>> {
+        if core.suspended() {
+            return Ok(Vec::new());
+        }
+        let mut steps = Vec::new();
+        let mut known = BTreeMap::new();
+        for instance in core.load_all::<InstanceHeader>(DomainId::ROOT)? {
+            let Some(order) = instance.header.order.clone() else { continue };
+            if instance.header.state(now) != InstanceState::Enabled {
+                continue;
+            }
+            for destination in order.destinations.clone() {
+                let place = (core.incarnation, order.stream, destination);
+                let pair = lock(&self.pairs).get(&place).cloned().unwrap_or_default();
+                known.insert(place, pair.clone());
+                if pair.next.load(Ordering::Acquire) > now.0 || pair.busy.swap(true, Ordering::AcqRel) {
+                    continue;
+                }
+                let instance = Stored { record: instance.record.clone(), header: instance.header.clone() };
+                steps.push(Step {
+                    ground: ground.clone(),
+                    core: core.clone(),
+                    instance,
+                    order: order.clone(),
+                    destination,
+                    pair,
+                    now,
+                });
+            }
+        }
+        *lock(&self.pairs) = known;
+        Ok(steps)
+    }
+}
+
+impl Step {
+    /// Sends what is new, and notes how it went and when to look again.
+    pub fn run(self) {
+        let outcome = self.ship();
+        let mut told = lock(&self.pair.told);
+        let wait = match outcome {
+            Ok(()) => {
+                told.error = None;
+                self.pair.failures.store(0, Ordering::Release);
+                i64::from(self.order.interval)
+            }
+            Err(reason) => {
+                let failures = self.pair.failures.fetch_add(1, Ordering::AcqRel).min(8);
+                if told.error.as_ref() != Some(&reason) {
+                    tracing::warn!(instance = %self.instance.id(), destination = %self.destination, reason, "shipping failed");
+                }
+                told.error = Some(reason);
+                self.pair.owned.store(0, Ordering::Release);
+                // A little more or less for each, so that many do not come back at once.
+                let spread = i64::from(self.destination.as_bytes()[15]) + i64::from(self.order.stream.as_bytes()[15]);
+                ((i64::from(self.order.interval) << failures) + spread % 5).min(LONGEST_WAIT)
+            }
+        };
+        self.pair.next.store(self.now.plus_seconds(wait).0, Ordering::Release);
+        drop(told);
+        self.pair.busy.store(false, Ordering::Release);
+    }
+
+    fn ship(&self) -> std::result::Result<(), String> {
+        let core = &self.core;
+        let said = |e: crate::app::error::AppError| e.message;
+        let stored = core.load::<DestinationHeader>(DomainId::ROOT, self.destination).map_err(said)?;
+        let place = core.destination_open(&stored).map_err(said)?;
+        if self.now.0 >= self.pair.owned.load(Ordering::Acquire) {
+            let ancestors = core.ancestors();
+            let claim = owner::Claim { system: core.system, incarnation: core.incarnation, ancestors: &ancestors };
+            owner::claim(place.as_ref(), &claim, &core.signer, self.now).map_err(|e| e.to_string())?;
+            self.pair.owned.store(self.now.plus_seconds(OWNED).0, Ordering::Release);
+        }
+        let key = core.load::<BackupKeyHeader>(DomainId::ROOT, self.order.backup_key).map_err(said)?;
+        let material = core.backup_key_material(&key).map_err(said)?;
+        let shipping = Shipping {
+            store: &core.store,
+            keyring: &core.keyring,
+            signer: &core.signer,
+            stream: self.order.stream,
+            domain: self.instance.header.domain,
+            backup_key: self.order.backup_key,
+            backup_key_material: &material,
+            destination: place.as_ref(),
+            spool: &self.ground.spool,
+            audit_from: self.now.plus_seconds(-86_400 * i64::from(self.ground.audit_days)),
+            day: Time(self.now.0 - self.now.0.rem_euclid(86_400_000_000)),
+            heartbeat: HEARTBEAT,
+        };
+        let shipped = lock(&self.pair.shipper).step(&shipping, self.now).map_err(|e| e.to_string())?;
+        let mut told = lock(&self.pair.told);
+        told.number = Some(shipped.number);
+        // Nothing that was committed before this step began is missing there.
+        told.until = Some(self.now.max(shipped.time));
+        told.objects += shipped.objects;
+        told.bytes += shipped.bytes;
+        Ok(())
+    }
+}

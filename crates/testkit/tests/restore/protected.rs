@@ -1,0 +1,268 @@
+//! A server whose backup instances send to folders: every second of it comes back, on an empty machine or key by key.
+
+use std::path::Path;
+
+use keyark_api::ErrorCode;
+use keyark_backup::destination::local::Local;
+use keyark_backup::stream::{NoPoint, PointError, Until};
+use keyark_model::Time;
+use keyark_server::recover::{Origin, RecoverError};
+use keyark_testkit::client::text;
+use keyark_testkit::{Client, TestServer};
+use serde_json::{Value, json};
+
+use crate::support::{backup_key, exported, job_ended, key_names, recovery_from, restore, restore_any};
+
+fn destination(server: &TestServer, name: &str, path: &Path) -> String {
+    std::fs::create_dir_all(path).unwrap();
+    let made = server.admin.post("/v1/destinations", json!({ "name": name, "path": path }));
+    text(&made.ok(201), "id")
+}
+
+/// An enabled instance of everything, or of the caller's domain.
+fn protected(by: &Client, kind: &str, destinations: &[&str]) -> String {
+    let id = text(&by.post("/v1/backup-instances", json!({ "type": kind, "alias": "all" })).ok(201), "id");
+    by.post(&format!("/v1/backup-instances/{id}/enable"), json!({ "destinations": destinations })).ok(200);
+    id
+}
+
+fn instance(by: &Client, id: &str) -> Value {
+    by.get(&format!("/v1/backup-instances/{id}")).ok(200)
+}
+
+#[test]
+fn a_lost_machine_comes_back_as_it_was_at_any_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    server.admin.key(json!({ "name": "k" }));
+    let ciphertext = server.admin.encrypt("k", "old data");
+    let file = exported(&server.admin, &backup_key(&server.admin, "system"));
+    let there = folder.path().join("there");
+    destination(&server, "nas", &there);
+    protected(&server.admin, "system", &["nas"]);
+    let mut seen: Vec<(Time, Vec<String>)> = Vec::new();
+    for n in 0..5 {
+        server.advance(10);
+        server.admin.key(json!({ "name": format!("n{n}") }));
+        assert_eq!(server.protect(), 1);
+        seen.push((server.now(), key_names(&server.admin)));
+    }
+    server.advance(10);
+    server.admin.post("/v1/vault/keys2/k/destroy", json!({ "confirm": "k" })).ok(200);
+    server.protect();
+    server.admin.key(json!({ "name": "never-sent" }));
+    drop(server);
+
+    let place = Local::open(&there).unwrap();
+    let recover = |name: &str, until| {
+        let data = folder.path().join(name);
+        recovery_from(&data, Origin::Stream { destination: &place, until }, &file).map(|done| (data, done))
+    };
+    for (n, (time, names)) in seen.iter().enumerate() {
+        let (data, done) = recover(&format!("at-{n}"), Until::Time(*time)).unwrap();
+        assert!(done.at <= *time && done.at > time.plus_seconds(-10), "{} {time}", done.at);
+        let again = TestServer::start_again(&data);
+        assert_eq!(key_names(&again.admin), *names);
+        assert_eq!(again.admin.decrypt(&ciphertext), "old data");
+        assert!(!data.join("point").exists(), "nothing of the way back is left");
+    }
+    // The newest point knows what was destroyed, and nothing that was not sent.
+    let (data, _) = recover("newest", Until::Newest).unwrap();
+    let again = TestServer::start_again(&data);
+    assert!(!key_names(&again.admin).contains(&"never-sent".to_owned()));
+    assert_ne!(again.admin.post("/v1/crypto/decrypt", ciphertext).status, 200);
+    // Before the first, after the last: the nearest are named, and nothing is made.
+    let early = recover("early", Until::Time(keyark_testkit::server::START)).unwrap_err();
+    assert!(matches!(early, RecoverError::Point(PointError::NoPoint(NoPoint::BeforeFirst { .. }))), "{early}");
+    let late = recover("late", Until::Time(seen[4].0.plus_seconds(3600))).unwrap_err();
+    assert!(matches!(late, RecoverError::Point(PointError::NoPoint(NoPoint::AfterLast { .. }))), "{late}");
+    assert!(!folder.path().join("late/store.db").exists());
+}
+
+#[test]
+fn a_domain_takes_a_moment_out_of_its_instance_and_restores_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let (one, two) = (server.domain("one"), server.domain("two"));
+    destination(&server, "nas", &folder.path().join("there"));
+    backup_key(&one.admin, "domain");
+    let granted = |by: &Client| by.post("/v1/backup-instances", json!({ "alias": "all", "rangeDays": 30 }));
+    granted(&one.admin).fails(ErrorCode::QuotaExceeded, "granted 0 days");
+    let quotas = json!({ "quotas": { "backupRangeDays": 40 } });
+    server.admin.patch(&format!("/v1/domains/{}", one.id), quotas).ok(200);
+    let id = protected(&one.admin, "extended", &["nas"]);
+    assert_eq!(instance(&one.admin, &id)["state"], "enabled");
+    two.admin.get(&format!("/v1/backup-instances/{id}")).fails(ErrorCode::NotFound, "backup instance");
+    server.admin.get(&format!("/v1/backup-instances/{id}")).fails(ErrorCode::NotFound, "backup instance");
+
+    one.admin.key(json!({ "name": "k" }));
+    let ciphertext = one.admin.encrypt("k", "of the domain");
+    server.protect();
+    server.advance(1);
+    server.protect();
+    let before = server.now();
+    server.advance(60);
+    one.admin.delete("/v1/vault/keys2/k?confirm=k").ok(204);
+    one.admin.key(json!({ "name": "later" }));
+    server.protect();
+    assert_eq!(key_names(&one.admin), ["later"]);
+    let points = one.admin.get(&format!("/v1/backup-instances/{id}/points")).ok(200);
+    assert_eq!((&points["total"], &points["resources"][0]["destination"]), (&json!(1), &json!("nas")));
+
+    let path = format!("/v1/backup-instances/{id}/backups");
+    let begun = one.admin.post(&path, json!({ "at": before })).ok(202);
+    let job = job_ended(&one.admin, &text(&begun, "jobId"));
+    assert_eq!(job["status"], "completed", "{job}");
+    let backup = text(&begun, "id");
+    assert_eq!(one.admin.get(&format!("/v1/backups/{backup}")).ok(200)["status"], "Completed");
+    // It was deleted since: that is a fact which the restorer overrules by name.
+    assert_eq!(restore_any(&one.admin, &backup, json!({}))["status"], "completed");
+    assert_eq!(key_names(&one.admin), ["later"]);
+    restore(&one.admin, &backup, json!({ "includeDeleted": true }));
+    assert_eq!(key_names(&one.admin), ["k", "later"]);
+    assert_eq!(one.admin.decrypt(&ciphertext), "of the domain");
+    // Outside of what is there.
+    let early = one.admin.post(&path, json!({ "at": before.plus_seconds(-7200) }));
+    early.fails(ErrorCode::NoPoint, "the first point is");
+    let late = one.admin.post(&path, json!({ "at": server.now().plus_seconds(7200) }));
+    late.fails(ErrorCode::NoPoint, "the last point is");
+}
+
+#[test]
+fn a_dead_destination_delays_no_other_and_catches_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    backup_key(&server.admin, "system");
+    let (near, far) = (folder.path().join("near"), folder.path().join("far"));
+    destination(&server, "near", &near);
+    destination(&server, "far", &far);
+    let id = protected(&server.admin, "system", &["near", "far"]);
+    assert_eq!(server.protect(), 2);
+    std::fs::rename(&far, folder.path().join("away")).unwrap();
+    server.advance(10);
+    server.admin.key(json!({ "name": "k" }));
+    server.protect();
+    let shown = instance(&server.admin, &id);
+    let until = |field: &Value| field["protectedUntil"].as_str().unwrap().parse::<Time>().unwrap();
+    assert!(until(&shown) < server.now().plus_seconds(-9), "the quorum is all of them");
+    assert_eq!((&shown["destinations"][0]["lag"], &shown["destinations"][1]["lag"]), (&json!(0), &json!(9)));
+    assert!(text(&shown["destinations"][1], "error").contains("cannot be reached"), "{shown}");
+    // One of two is enough from here on.
+    let fields = json!({ "destinations": ["near", "far"], "quorum": 1 });
+    let changed = server.admin.post(&format!("/v1/backup-instances/{id}/enable"), fields).ok(200);
+    assert!(until(&changed) >= server.now() && changed["stream"] == shown["stream"], "{changed}");
+    std::fs::rename(folder.path().join("away"), &far).unwrap();
+    server.advance(400);
+    server.admin.renew();
+    server.protect();
+    let shown = instance(&server.admin, &id);
+    assert_eq!(shown["destinations"][1].get("error"), None);
+    assert_eq!(shown["destinations"][1]["lag"], 0);
+    let names = |path: &Path| walk(path).iter().filter(|p| p.to_string_lossy().contains("/log/")).count();
+    assert!(names(&near) >= 1 && names(&far) >= 1);
+}
+
+#[test]
+fn after_a_recovery_elsewhere_the_old_server_finds_itself_superseded() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let file = exported(&server.admin, &backup_key(&server.admin, "system"));
+    let there = folder.path().join("there");
+    destination(&server, "nas", &there);
+    let id = protected(&server.admin, "system", &["nas"]);
+    server.protect();
+    let place = Local::open(&there).unwrap();
+    let data = folder.path().join("new");
+    recovery_from(&data, Origin::Stream { destination: &place, until: Until::Newest }, &file).unwrap();
+    let new = TestServer::start_again(&data);
+    // Its instances came along, and nothing goes out before somebody looked at it.
+    assert_eq!(new.protect(), 0);
+    assert!(instance(&new.admin, &id)["warnings"].to_string().contains("suspended"));
+    new.admin.post("/v1/system/activate", json!({ "confirm": "activate" })).ok(200);
+    assert_eq!(new.protect(), 1);
+    assert_eq!(instance(&new.admin, &id)["destinations"][0].get("error"), None);
+
+    let before = walk(&there);
+    server.advance(100);
+    server.admin.key(json!({ "name": "too-late" }));
+    server.protect();
+    let shown = instance(&server.admin, &id);
+    assert!(text(&shown["destinations"][0], "error").contains("took this place over"), "{shown}");
+    assert_eq!(walk(&there), before, "nothing was written");
+}
+
+#[test]
+fn a_destination_is_checked_and_places_do_not_overlap() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let there = folder.path().join("there");
+    let id = destination(&server, "nas", &there);
+    let told = server.admin.post(&format!("/v1/destinations/{id}/check"), json!({})).ok(200);
+    for field in ["usable", "writes", "readsBack", "lists", "refusesOverwrite", "deletes"] {
+        assert_eq!(told[field], true, "{told}");
+    }
+    assert!(walk(&there).is_empty(), "the check leaves nothing");
+    for path in [there.clone(), there.join("inside"), folder.path().to_owned()] {
+        std::fs::create_dir_all(&path).unwrap();
+        let refused = server.admin.post("/v1/destinations", json!({ "name": "other", "path": path }));
+        refused.fails(ErrorCode::AlreadyExists, "is there already, or around or inside it");
+    }
+    let refused = server.admin.post("/v1/destinations", json!({ "name": "other", "path": "relative" }));
+    refused.fails(ErrorCode::InvalidParam, "from the root of the file system");
+    std::fs::remove_dir_all(&there).unwrap();
+    let told = server.admin.post(&format!("/v1/destinations/{id}/check"), json!({})).ok(200);
+    assert_eq!(told["usable"], false);
+    assert!(told["problems"].to_string().contains("is no folder"), "{told}");
+    // What an instance sends to stays known.
+    std::fs::create_dir_all(&there).unwrap();
+    backup_key(&server.admin, "system");
+    let instance = protected(&server.admin, "system", &["nas"]);
+    server.admin.delete("/v1/destinations/nas").fails(ErrorCode::InUse, "sends there");
+    let path = format!("/v1/backup-instances/{instance}");
+    server.admin.delete(&path).fails(ErrorCode::ConfirmNeeded, "protection ends");
+    server.admin.delete(&format!("{path}?confirm=all")).ok(204);
+    server.admin.delete("/v1/destinations/nas").ok(204);
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+#[test]
+fn an_instance_is_extended_renewed_and_expires() {
+    let server = TestServer::start();
+    let fields = json!({ "type": "system", "alias": "dr", "rangeDays": 10, "durationDays": 30 });
+    let made = server.admin.post("/v1/backup-instances", fields).ok(201);
+    let path = format!("/v1/backup-instances/{}", text(&made, "id"));
+    assert_eq!((&made["state"], &made["rangeDays"]), (&json!("disabled"), &json!(10)));
+    let extend = |days: u32| server.admin.post(&format!("{path}/extend"), json!({ "rangeDays": days }));
+    extend(10).fails(ErrorCode::InvalidParam, "can only grow");
+    extend(601).fails(ErrorCode::InvalidParam, "7 to 600");
+    assert_eq!(extend(16).ok(200)["rangeDays"], 16);
+    server.advance_days(30);
+    server.admin.renew();
+    assert_eq!(server.admin.get(&path).ok(200)["state"], "expired");
+    extend(20).fails(ErrorCode::InstanceExpired, "renew it");
+    let renew = |days: u32| server.admin.post(&format!("{path}/renew"), json!({ "durationDays": days }));
+    assert_eq!(renew(10).ok(200)["state"], "disabled");
+    server.advance_days(25);
+    server.admin.renew();
+    assert_eq!(server.admin.get(&path).ok(200)["state"], "released");
+    renew(10).fails(ErrorCode::InstanceExpired, "released");
+    // The default one is there, of the root domain, a week, for ever.
+    let all = server.admin.get("/v1/backup-instances").ok(200);
+    let default = all["resources"].as_array().unwrap().iter().find(|i| i["type"] == "default").unwrap();
+    assert_eq!(
+        (&default["rangeDays"], default.get("expiresAt"), &default["state"]),
+        (&json!(7), None, &json!("disabled"))
+    );
+    assert!(default["warnings"].to_string().contains("not_protected"), "{default}");
+    let path = format!("/v1/backup-instances/{}", text(default, "id"));
+    server.admin.post(&format!("{path}/extend"), json!({ "rangeDays": 30 })).fails(ErrorCode::InvalidParam, "a week");
+    server.admin.delete(&path).fails(ErrorCode::InvalidParam, "keeps its default instance");
+}
