@@ -12,7 +12,7 @@ use crate::{Page, endpoint};
 pub struct Destination {
     pub id: String,
     pub name: String,
-    /// local.
+    /// local or s3.
     pub kind: String,
     /// Where it is, for the root domain alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,12 +24,30 @@ pub struct Destination {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DestinationCreate {
     pub name: String,
-    /// local (default): a folder of the server's machine, or one that is mounted there.
+    /// local (default): a folder of the server's machine, or one that is mounted there; s3: a bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Of a local destination: a folder that exists, from the root of the file system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Of an S3 destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// In front of every name in the bucket, with a slash at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// Of an S3 destination; us-east-1 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Of another S3 server than Amazon's: its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Of an S3 destination: who this system is there. It must be able to create, read and list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    /// Sealed, and never shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_access_key: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -49,13 +67,18 @@ pub struct DestinationGet {
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DestinationUpdate {
     /// Id or name.
     pub id: String,
     /// The new name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// New credentials, both together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_access_key: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -93,7 +116,7 @@ endpoint! {
     destination_create: DestinationCreate => Destination, POST "/v1/destinations", Json 201, BackupRead, "destination create", "Adds a place that backup instances send archives to.";
     destination_list: DestinationList => Page<Destination>, GET "/v1/destinations", Query 200, BackupRead, "destination list", "Lists destinations.";
     destination_get: DestinationGet => Destination, GET "/v1/destinations/{id}", Query 200, BackupRead, "destination get", "Shows a destination.";
-    destination_update: DestinationUpdate => Destination, PATCH "/v1/destinations/{id}", Json 200, BackupRead, "destination update", "Renames a destination.";
+    destination_update: DestinationUpdate => Destination, PATCH "/v1/destinations/{id}", Json 200, BackupRead, "destination update", "Renames a destination, or gives it new credentials.";
     destination_delete: DestinationDelete => NoBody, DELETE "/v1/destinations/{id}", Query 204, BackupRead, "destination delete", "Forgets a destination; what lies there stays.";
     destination_check: DestinationCheck => DestinationChecked, POST "/v1/destinations/{id}/check", Json 200, BackupRead, "destination check", "Writes, reads back, lists, tries to overwrite, deletes.";
 }

@@ -16,13 +16,9 @@ use crate::{ask, clock, files, output, points, progress, settings};
 pub fn command() -> Command {
     Command::new("recover")
         .about("Makes a system again on an empty machine, out of what was backed up and the exported backup key")
-        .arg(
-            Arg::new("from")
-                .long("from")
-                .value_name("ARCHIVE|DESTINATION")
-                .required(true)
-                .help("The archive of a system backup, or the destination of a backup instance: a folder"),
-        )
+        .arg(Arg::new("from").long("from").value_name("ARCHIVE|DESTINATION").required(true).help(
+            "The archive of a system backup, or the destination of a backup instance: a folder, or s3://bucket/prefix/",
+        ))
         .arg(
             Arg::new("at")
                 .long("at")
@@ -65,7 +61,7 @@ pub fn run(given: &Given<'_>, matches: &ArgMatches) -> Result<(), Failure> {
     let key_file = files::text(&key.display().to_string())?;
     let until = until(matches)?;
     let place;
-    let from = match archive.is_dir() {
+    let from = match points::is_destination(&archive.to_string_lossy()) {
         true => {
             place = points::destination(&archive.display().to_string())?;
             Origin::Stream { destination: place.as_ref(), until: until.unwrap_or(Until::Newest) }

@@ -19,13 +19,41 @@ pub struct DestinationHeader {
 pub enum Address {
     /// A folder of the server's machine, or one that is mounted there.
     Local { path: String },
+    /// A bucket of S3 or of a server that speaks it.
+    S3 {
+        bucket: String,
+        /// In front of every name; empty or ending in `/`.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        prefix: String,
+        region: String,
+        /// Of another server than Amazon's; buckets are then in the path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+    },
 }
 
 impl Address {
+    /// For people; no credentials.
+    pub fn shown(&self) -> String {
+        match self {
+            Address::Local { path } => path.clone(),
+            Address::S3 { bucket, prefix, endpoint, .. } => {
+                let at = endpoint.as_ref().map(|e| format!(" at {e}")).unwrap_or_default();
+                format!("s3://{bucket}/{prefix}{at}")
+            }
+        }
+    }
+
+    /// Whether somebody must say who this system is there.
+    pub fn needs_credentials(&self) -> bool {
+        matches!(self, Address::S3 { .. })
+    }
+
     /// The word on the wire.
     pub fn kind(&self) -> &'static str {
         match self {
             Address::Local { .. } => "local",
+            Address::S3 { .. } => "s3",
         }
     }
 }

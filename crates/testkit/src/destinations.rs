@@ -23,6 +23,8 @@ pub fn conformance(place: &dyn Destination) {
         let outcome = create_or_same(place, "a/full/1.keyark", Content::Bytes(other));
         assert!(matches!(outcome, Err(DestinationError::Exists(_))), "{outcome:?}");
     }
+    assert_eq!(place.size("a/full/1.keyark"), Ok(5));
+    assert_eq!(place.size("a/full"), Err(DestinationError::NotFound("a/full".into())));
     // Ranges outside and absent objects are errors, not short answers.
     assert!(place.read("a/full/1.keyark", 3..9).is_err());
     assert_eq!(place.read("a/full/2.keyark", 0..1), Err(DestinationError::NotFound("a/full/2.keyark".into())));
@@ -151,6 +153,11 @@ impl<D: Destination> Destination for Faulty<D> {
             true => Err(DestinationError::Unreachable("the connection was reset".into())),
             false => Ok(()),
         }
+    }
+
+    fn size(&self, name: &str) -> Result<u64, DestinationError> {
+        self.before()?;
+        self.inner.size(name)
     }
 
     fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError> {

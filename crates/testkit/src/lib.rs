@@ -5,6 +5,7 @@ pub mod client;
 pub mod committed;
 pub mod destinations;
 mod python;
+pub mod s3;
 pub mod server;
 
 pub use client::{Answer, Client};

@@ -19,6 +19,7 @@ const PACKAGES: &[(&str, &[&str], &str)] = &[
 pub fn ensure() -> Outcome<Vec<String>> {
     let mut installed = packages()?;
     installed.extend(libraries()?.1);
+    installed.extend(s3_server()?);
     Ok(installed)
 }
 
@@ -44,6 +45,26 @@ fn packages() -> Outcome<Vec<String>> {
         println!("installed {name}: for {why}");
     }
     Ok(names.into_iter().map(str::to_owned).collect())
+}
+
+/// The S3 server of the tests, and where its source is: it keeps what S3 promises of conditions, versions and retention.
+const S3_SERVER: (&str, &str) = ("versitygw", "github.com/versity/versitygw/cmd/versitygw@v1.8.0");
+
+/// Builds the S3 server once. Its folder's name has the version, so that another version is another build.
+fn s3_server() -> Outcome<Option<String>> {
+    let (name, source) = S3_SERVER;
+    let folder = tree::target().join("tools/bin");
+    let stamp = folder.join(format!("{name}.source"));
+    if folder.join(name).exists() && std::fs::read_to_string(&stamp).is_ok_and(|have| have == source) {
+        return Ok(None);
+    }
+    if !succeeds(Command::new("go").arg("version")) {
+        return Err(format!("the tests need the S3 server {name}: install Go, which builds it"));
+    }
+    run(Command::new("go").args(["install", source]).env("GOBIN", &folder).env("CGO_ENABLED", "0"))?;
+    std::fs::write(&stamp, source).map_err(|e| format!("{}: {e}", stamp.display()))?;
+    println!("installed {name}: destinations of S3");
+    Ok(Some(name.into()))
 }
 
 /// What the Python environment holds: for the break-glass script, and for tests that read with a library of others.

@@ -142,6 +142,13 @@ impl Destination for Local {
         self.publish(name, content).map_err(failed(name))
     }
 
+    fn size(&self, name: &str) -> Result<u64, DestinationError> {
+        let path = self.path(name)?;
+        self.present()?;
+        let meta = fs::symlink_metadata(path).map_err(failed(name))?;
+        if meta.is_file() { Ok(meta.len()) } else { Err(DestinationError::NotFound(name.into())) }
+    }
+
     fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError> {
         let path = self.path(name)?;
         self.present()?;

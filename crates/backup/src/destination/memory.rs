@@ -33,6 +33,13 @@ impl Destination for Memory {
         Ok(())
     }
 
+    fn size(&self, name: &str) -> Result<u64, DestinationError> {
+        check_name(name)?;
+        let objects = self.objects();
+        let bytes = objects.get(name).ok_or_else(|| DestinationError::NotFound(name.into()))?;
+        Ok(bytes.len() as u64)
+    }
+
     fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError> {
         check_name(name)?;
         let objects = self.objects();

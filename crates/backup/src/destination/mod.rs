@@ -4,21 +4,65 @@
 
 pub mod local;
 pub mod memory;
+pub mod objects;
 
 use std::ops::Range;
 use std::path::Path;
 
 use keyark_archive::ReadAt;
+use keyark_crypto::{Secret, SecretBytes};
+use keyark_model::protection::Address;
 
 /// Bytes that are read or sent at a time.
 const PIECE: u64 = 8 << 20;
 /// Names that one list answers with.
-const PAGE: usize = 1000;
+const PAGE: usize = 50_000;
+
+/// Opens what an address names. A local folder needs no credentials.
+pub fn open(address: &Address, credentials: Option<&Credentials>) -> Result<Box<dyn Destination>, DestinationError> {
+    Ok(match address {
+        Address::Local { path } => Box::new(local::Local::open(Path::new(path))?),
+        Address::S3 { bucket, prefix, region, endpoint } => {
+            Box::new(objects::s3(&address.shown(), bucket, prefix, region, endpoint.as_deref(), credentials)?)
+        }
+    })
+}
+
+/// Who this system is at a destination: an access key's id and its secret. As text: one line each.
+pub struct Credentials {
+    pub id: String,
+    pub secret: SecretBytes,
+}
+
+impl Credentials {
+    /// Whatever came along when they were copied is stripped: a byte order mark, blanks, line ends.
+    pub fn pasted(id: &str, secret: &str) -> Option<Credentials> {
+        let clean = |text: &str| text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_owned();
+        let (id, secret) = (clean(id), Secret::new(clean(secret)));
+        let one_line = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
+        let good = one_line(&id) && one_line(secret.expose());
+        good.then(|| Credentials { id, secret: SecretBytes::new(secret.expose().clone().into_bytes()) })
+    }
+
+    /// The body of a record.
+    pub fn to_bytes(&self) -> SecretBytes {
+        SecretBytes::new([self.id.as_bytes(), b"\n", self.secret.expose()].concat())
+    }
+
+    pub fn from_bytes(bytes: &SecretBytes) -> Option<Credentials> {
+        let at = bytes.expose().iter().position(|b| *b == b'\n')?;
+        let (id, secret) = bytes.expose().split_at(at);
+        Some(Credentials { id: String::from_utf8(id.to_vec()).ok()?, secret: SecretBytes::new(secret[1..].to_vec()) })
+    }
+}
 
 /// A place that keeps objects. Every implementation passes `keyark_testkit::destinations::conformance`.
 pub trait Destination: Send + Sync {
     /// Creates an object that is durable and readable once this returns. Never overwrites: `Exists`.
     fn create(&self, name: &str, content: Content<'_>) -> Result<(), DestinationError>;
+
+    /// How many bytes an object has.
+    fn size(&self, name: &str) -> Result<u64, DestinationError>;
 
     /// Exactly these bytes of an object.
     fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError>;
@@ -114,8 +158,7 @@ pub fn list_all(place: &dyn Destination, prefix: &str) -> Result<Vec<Found>, Des
 
 /// A small object, whole.
 pub fn read_small(place: &dyn Destination, name: &str, limit: u64) -> Result<Vec<u8>, DestinationError> {
-    let found = place.list(name, "", 1)?.into_iter().find(|f| f.name == name);
-    let size = found.ok_or_else(|| DestinationError::NotFound(name.into()))?.size;
+    let size = place.size(name)?;
     if size > limit {
         return Err(DestinationError::Other(format!("{name} has {size} bytes where at most {limit} make sense")));
     }
@@ -140,9 +183,8 @@ fn same(place: &dyn Destination, name: &str, content: Content<'_>) -> Result<boo
             &file
         }
     };
-    let found = place.list(name, "", 1)?.into_iter().find(|f| f.name == name);
     let length = ours.length().map_err(io)?;
-    if found.is_none_or(|f| f.size != length) {
+    if place.size(name)? != length {
         return Ok(false);
     }
     let mut piece = Vec::new();

@@ -1,5 +1,6 @@
 //! Everything that lies at a destination: streams, of which scope and life of a system, opened by which backup keys.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use keyark_archive::{Archive, ArchiveError};
@@ -28,9 +29,11 @@ pub fn survey(place: &dyn Destination) -> Result<Vec<Seen>, DestinationError> {
     let mut owners: BTreeMap<SystemId, BTreeMap<Incarnation, u64>> = BTreeMap::new();
     let mut all = Vec::new();
     for stream in streams(place)? {
-        if !owners.contains_key(&stream.system) {
-            owners.insert(stream.system, marks(place, stream.system)?);
-        }
+        let marks = match owners.entry(stream.system) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(marks(place, stream.system)?),
+        };
+        let owner = marks.get(&stream.incarnation).copied().unwrap_or(0);
         let catalogue = Catalogue::read(place, stream)?;
         let Some(newest) = catalogue.fulls.last() else { continue };
         let header = match Archive::open(Remote { place, found: newest.found.clone() }) {
@@ -39,7 +42,6 @@ pub fn survey(place: &dyn Destination) -> Result<Vec<Seen>, DestinationError> {
             Err(_) => continue,
         };
         let backup_keys = catalogue.epochs.iter().map(|e| e.backup_key).collect();
-        let owner = owners[&stream.system].get(&stream.incarnation).copied().unwrap_or(0);
         all.push(Seen { catalogue, domain: header.domain, owner, backup_keys });
     }
     all.sort_by_key(|s| {

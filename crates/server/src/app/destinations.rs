@@ -8,8 +8,7 @@ use keyark_api::destinations::{
 };
 use keyark_api::endpoint::NoBody;
 use keyark_api::{ErrorCode, Page, PageQuery};
-use keyark_backup::destination::local::Local;
-use keyark_backup::destination::{self, Content, DestinationError};
+use keyark_backup::destination::{self, Content, Credentials, DestinationError};
 use keyark_model::DomainId;
 use keyark_model::access::Right;
 use keyark_model::protection::{Address, DestinationHeader, InstanceHeader};
@@ -34,9 +33,18 @@ impl From<DestinationError> for AppError {
 impl Core {
     /// Opens the place that a record names.
     pub fn destination_open(&self, stored: &Stored<DestinationHeader>) -> Result<Box<dyn destination::Destination>> {
-        match &stored.header.address {
-            Address::Local { path } => Ok(Box::new(Local::open(Path::new(path))?)),
+        let body = self.open_body(stored)?;
+        let credentials = match body.expose().is_empty() {
+            true => None,
+            false => Some(Credentials::from_bytes(&body).ok_or_else(|| AppError::internal("damaged credentials"))?),
+        };
+        if credentials.is_none() && stored.header.address.needs_credentials() {
+            return Err(AppError::new(
+                ErrorCode::DestinationFailed,
+                "the destination has no credentials: give it some",
+            ));
         }
+        Ok(destination::open(&stored.header.address, credentials.as_ref())?)
     }
 
     /// By id or name.
@@ -47,25 +55,48 @@ impl Core {
 
 fn shown(ctx: &Ctx, stored: &Stored<DestinationHeader>) -> Result<Destination> {
     let h = &stored.header;
-    let address = match &h.address {
-        Address::Local { path } => path.clone(),
-    };
     Ok(Destination {
         id: stored.id().to_string(),
         name: h.name.clone(),
         kind: h.address.kind().into(),
-        address: (ctx.domain()? == DomainId::ROOT).then_some(address),
+        address: (ctx.domain()? == DomainId::ROOT).then(|| h.address.shown()),
         created_at: h.created_at,
     })
 }
 
 fn address_of(r: &DestinationCreate) -> Result<Address> {
-    match (r.kind.as_deref().unwrap_or("local"), &r.path) {
-        ("local", Some(path)) if Path::new(path).is_absolute() => Ok(Address::Local { path: path.clone() }),
-        ("local", _) => {
-            Err(AppError::invalid("a local destination needs `path`: a folder, from the root of the file system"))
+    let of_s3 = [&r.bucket, &r.prefix, &r.region, &r.endpoint, &r.access_key_id, &r.secret_access_key];
+    match (r.kind.as_deref().unwrap_or("local"), &r.path, &r.bucket) {
+        ("local", Some(path), _) if Path::new(path).is_absolute() && of_s3.iter().all(|f| f.is_none()) => {
+            Ok(Address::Local { path: path.clone() })
         }
-        _ => Err(AppError::invalid("kind is local")),
+        ("local", ..) => {
+            Err(AppError::invalid("a local destination has a `path` alone: a folder, from the root of the file system"))
+        }
+        ("s3", None, Some(bucket)) => {
+            let prefix = r.prefix.clone().unwrap_or_default();
+            if !prefix.is_empty() && destination::check_folder(&prefix).is_err() {
+                return Err(AppError::invalid(
+                    "prefix is a path of letters, digits, - _ and . with a slash at its end",
+                ));
+            }
+            let region = r.region.clone().unwrap_or_else(|| "us-east-1".into());
+            Ok(Address::S3 { bucket: bucket.clone(), prefix, region, endpoint: r.endpoint.clone() })
+        }
+        ("s3", ..) => Err(AppError::invalid("an S3 destination has a `bucket` and no `path`")),
+        _ => Err(AppError::invalid("kind is local or s3")),
+    }
+}
+
+/// Credentials as they were pasted, if any were.
+fn credentials_of(id: Option<&String>, secret: Option<&String>) -> Result<Option<Credentials>> {
+    match (id, secret) {
+        (None, None) => Ok(None),
+        (Some(id), Some(secret)) => match Credentials::pasted(id, secret) {
+            Some(credentials) => Ok(Some(credentials)),
+            None => Err(AppError::invalid("accessKeyId and secretAccessKey are one line each, and not empty")),
+        },
+        _ => Err(AppError::invalid("accessKeyId and secretAccessKey are given together")),
     }
 }
 
@@ -77,6 +108,10 @@ fn nested(a: &Address, b: &Address) -> bool {
             let (a, b) = (real(a), real(b));
             a.starts_with(&b) || b.starts_with(&a)
         }
+        (Address::S3 { bucket, prefix, endpoint, .. }, Address::S3 { bucket: b, prefix: p, endpoint: e, .. }) => {
+            (bucket, endpoint) == (b, e) && (prefix.starts_with(p.as_str()) || p.starts_with(prefix.as_str()))
+        }
+        _ => false,
     }
 }
 
@@ -95,7 +130,12 @@ impl Handle<DestinationCreate> for App {
         }
         let header = DestinationHeader { name: r.name, address, created_at: ctx.now };
         let id = Core::new_id(ctx.now);
-        let write = ctx.core.put(DomainId::ROOT, id, 1, &header, b"")?;
+        let credentials = credentials_of(r.access_key_id.as_ref(), r.secret_access_key.as_ref())?;
+        if credentials.is_none() && header.address.needs_credentials() {
+            return Err(AppError::invalid("this kind of destination needs accessKeyId and secretAccessKey"));
+        }
+        let body = credentials.map(|c| c.to_bytes());
+        let write = ctx.core.put(DomainId::ROOT, id, 1, &header, body.as_ref().map_or(b"", |b| b.expose()))?;
         ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], vec![write]).await?;
         let stored = ctx.core.load::<DestinationHeader>(DomainId::ROOT, id)?;
         Ok(Reply::json(shown(ctx, &stored)?).at(1))
@@ -122,8 +162,15 @@ impl Handle<DestinationUpdate> for App {
         ctx.require(Right::SystemBackup)?;
         let stored = ctx.core.destination_load(&r.id)?;
         ctx.check_match(stored.revision())?;
+        let credentials = credentials_of(r.access_key_id.as_ref(), r.secret_access_key.as_ref())?;
+        if credentials.is_some() && !stored.header.address.needs_credentials() {
+            return Err(AppError::invalid("this kind of destination has no credentials"));
+        }
         let name = r.name.unwrap_or_else(|| stored.header.name.clone());
-        ctx.commit_header(&stored, &DestinationHeader { name, ..stored.header.clone() }).await?;
+        let header = DestinationHeader { name, ..stored.header.clone() };
+        let body = credentials.map_or_else(|| ctx.core.open_body(&stored), |c| Ok(c.to_bytes()))?;
+        let write = ctx.core.put(DomainId::ROOT, stored.id(), stored.revision() + 1, &header, body.expose())?;
+        ctx.commit_in(DomainId::ROOT, stored.id().to_string(), vec![], vec![write]).await?;
         let stored = ctx.core.load::<DestinationHeader>(DomainId::ROOT, stored.id())?;
         Ok(Reply::json(shown(ctx, &stored)?).at(stored.revision()))
     }

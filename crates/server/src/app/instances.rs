@@ -18,7 +18,7 @@ use keyark_model::{DomainId, Id, Time};
 use keyark_store::Write;
 
 use super::backupkeys::{right_of, scope_of};
-use super::backups::create::{Begun, Origin};
+use super::backups::create::{Begun, Origin, PointOf};
 use super::core::Core;
 use super::ctx::{Ctx, account_of, confirmed};
 use super::error::{AppError, Result};
@@ -433,7 +433,7 @@ impl Handle<BackupInstanceExtract> for App {
             description: r.description.unwrap_or_else(|| format!("of the backup instance {:?}", stored.header.alias)),
             since: None,
             filters: Vec::new(),
-            from: Origin::Point { destination: there.stored, place: there.place, plan },
+            from: Origin::Point(Box::new(PointOf { destination: there.stored, place: there.place, plan })),
         };
         self.backup_begin(ctx, begun).await
     }

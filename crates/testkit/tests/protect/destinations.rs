@@ -2,8 +2,9 @@
 
 use keyark_backup::destination::local::Local;
 use keyark_backup::destination::memory::Memory;
-use keyark_backup::destination::{Content, Destination, DestinationError};
+use keyark_backup::destination::{Content, Credentials, Destination, DestinationError, objects};
 use keyark_testkit::destinations::conformance;
+use keyark_testkit::s3::{self, S3Server};
 
 #[test]
 fn memory_conforms() {
@@ -14,6 +15,47 @@ fn memory_conforms() {
 fn a_local_folder_conforms() {
     let folder = tempfile::tempdir().unwrap();
     conformance(&Local::open(folder.path()).unwrap());
+}
+
+#[test]
+fn a_bucket_of_an_s3_server_conforms() {
+    let server = S3Server::start();
+    conformance(&server.destination(""));
+    conformance(&server.destination("deep/inside/"));
+}
+
+#[test]
+fn of_two_large_objects_of_one_name_one_is_kept() {
+    let (server, folder) = (S3Server::start(), tempfile::tempdir().unwrap());
+    let place = server.destination("");
+    let outcomes: Vec<bool> = std::thread::scope(|scope| {
+        let send = |n: u8| {
+            let (place, path) = (&place, folder.path().join(n.to_string()));
+            std::fs::write(&path, vec![n; 20 << 20]).unwrap();
+            scope.spawn(move || place.create("a/full/large", Content::File(&path)).is_ok())
+        };
+        let threads = [send(1), send(2), send(3)];
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    assert_eq!(outcomes.iter().filter(|ok| **ok).count(), 1, "{outcomes:?}");
+    let kept = place.read("a/full/large", 0..20 << 20).unwrap();
+    let winner = outcomes.iter().position(|ok| *ok).unwrap() as u8 + 1;
+    assert!(kept.iter().all(|b| *b == winner));
+}
+
+#[test]
+fn wrong_credentials_and_a_dead_server_are_told_apart() {
+    let server = S3Server::start();
+    let wrong = Credentials::pasted(s3::ACCESS, "another").unwrap();
+    let place = objects::s3("a bucket", s3::BUCKET, "", s3::REGION, Some(&server.endpoint), Some(&wrong)).unwrap();
+    for outcome in [place.create("a/b", Content::Bytes(b"x")), place.list("", "", 9).map(|_| ())] {
+        assert!(matches!(outcome, Err(DestinationError::Denied(_))), "{outcome:?}");
+    }
+    assert!(
+        Credentials::pasted("\u{feff} key \r\n", " secret\n")
+            .is_some_and(|c| c.id == "key" && c.secret.expose() == b"secret")
+    );
+    assert!(Credentials::pasted("key", "se\ncret").is_none() && Credentials::pasted("", "secret").is_none());
 }
 
 #[test]

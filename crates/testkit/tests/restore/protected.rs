@@ -8,6 +8,7 @@ use keyark_backup::stream::{NoPoint, PointError, Until};
 use keyark_model::Time;
 use keyark_server::recover::{Origin, RecoverError};
 use keyark_testkit::client::text;
+use keyark_testkit::s3::{self, S3Server};
 use keyark_testkit::{Client, TestServer};
 use serde_json::{Value, json};
 
@@ -222,6 +223,51 @@ fn a_destination_is_checked_and_places_do_not_overlap() {
     server.admin.delete(&path).fails(ErrorCode::ConfirmNeeded, "protection ends");
     server.admin.delete(&format!("{path}?confirm=all")).ok(204);
     server.admin.delete("/v1/destinations/nas").ok(204);
+}
+
+#[test]
+fn a_bucket_is_a_destination_whose_credentials_nobody_sees_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, bucket) = (TestServer::start(), S3Server::start());
+    let file = exported(&server.admin, &backup_key(&server.admin, "system"));
+    let mut fields = json!({
+        "name": "s3", "kind": "s3", "bucket": s3::BUCKET, "prefix": "keyark/", "endpoint": bucket.endpoint,
+        "accessKeyId": s3::ACCESS, "secretAccessKey": "wrong",
+    });
+    let made = server.admin.post("/v1/destinations", fields.clone()).ok(201);
+    assert!(made["address"].as_str().unwrap().starts_with("s3://archives/keyark/ at http://"), "{made}");
+    let check = || server.admin.post("/v1/destinations/s3/check", json!({})).ok(200);
+    let told = check();
+    assert_eq!(told["usable"], false);
+    assert!(told["problems"].to_string().contains("check the credentials"), "{told}");
+    // As it comes out of a clipboard.
+    let pasted = format!("\u{feff} {}\r\n", s3::SECRET);
+    let update = json!({ "accessKeyId": s3::ACCESS, "secretAccessKey": pasted });
+    server.admin.patch("/v1/destinations/s3", update).ok(200);
+    let told = check();
+    assert_eq!((&told["usable"], &told["deletes"], &told["problems"]), (&json!(true), &json!(true), &json!([])));
+    for path in ["/v1/destinations", "/v1/destinations/s3", "/v1/audit/records"] {
+        let shown = server.admin.get(path).ok(200).to_string();
+        assert!(!shown.contains(s3::SECRET) && !shown.contains("secretAccessKey"), "{shown}");
+    }
+    fields["name"] = json!("again");
+    server.admin.post("/v1/destinations", fields).fails(ErrorCode::AlreadyExists, "is there already");
+
+    protected(&server.admin, "system", &["s3"]);
+    server.admin.key(json!({ "name": "k" }));
+    let ciphertext = server.admin.encrypt("k", "in the cloud");
+    server.protect();
+    server.advance(10);
+    server.admin.key(json!({ "name": "later" }));
+    server.protect();
+    drop(server);
+    let place = bucket.destination("keyark/");
+    let data = folder.path().join("new");
+    let until = Until::Time(keyark_testkit::server::START.plus_seconds(5));
+    recovery_from(&data, Origin::Stream { destination: &place, until }, &file).unwrap();
+    let again = TestServer::start_again(&data);
+    assert_eq!(key_names(&again.admin), ["k"]);
+    assert_eq!(again.admin.decrypt(&ciphertext), "in the cloud");
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {

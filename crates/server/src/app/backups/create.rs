@@ -135,7 +135,14 @@ pub enum Origin {
     /// What the store holds now.
     Store { selected: Option<Selected> },
     /// What a stream holds of a moment.
-    Point { destination: Stored<DestinationHeader>, place: StreamPlace, plan: ChainPlan },
+    Point(Box<PointOf>),
+}
+
+/// A moment of a stream at one destination.
+pub struct PointOf {
+    pub destination: Stored<DestinationHeader>,
+    pub place: StreamPlace,
+    pub plan: ChainPlan,
 }
 
 /// A backup that is about to be made.
@@ -175,7 +182,7 @@ impl App {
             checksum: String::new(),
             counts: BTreeMap::new(),
             // Not of this moment: no increment goes on from it.
-            uploaded: matches!(from, Origin::Point { .. }),
+            uploaded: matches!(from, Origin::Point(_)),
             job,
         };
         let job_header = JobHeader {
@@ -242,7 +249,7 @@ impl Work {
         let h = &stored.header;
         let selected = match &self.from {
             Origin::Store { selected } => selected.as_ref(),
-            Origin::Point { destination, place, plan } => return self.extract(h, destination, place, plan),
+            Origin::Point(of) => return self.extract(h, of),
         };
         let select = selected.map(|s| move |kind, id, _: &[u8]| s.contains(kind, id));
         let request = TakeRequest {
@@ -268,17 +275,11 @@ impl Work {
         Ok(take(&request, &self.app.folder.archive(self.id), &self.progress)?)
     }
 
-    fn extract(
-        &self,
-        h: &BackupHeader,
-        destination: &Stored<DestinationHeader>,
-        stream: &StreamPlace,
-        plan: &ChainPlan,
-    ) -> Result<Taken> {
-        let (place, keys) = (self.core.destination_open(destination)?, self.core.backup_keys_open()?);
+    fn extract(&self, h: &BackupHeader, of: &PointOf) -> Result<Taken> {
+        let (place, keys) = (self.core.destination_open(&of.destination)?, self.core.backup_keys_open()?);
         let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
         let opener = Opener { destination: place.as_ref(), anchor: &self.core.anchor, signer: None, keys: &keys };
-        let point = opener.point(stream, plan, &self.app.folder.spool())?;
+        let point = opener.point(&of.place, &of.plan, &self.app.folder.spool())?;
         let (seq, time) = (point.number, point.time);
         point.with_links(|links| {
             let request = ExtractRequest {
@@ -314,7 +315,7 @@ impl Work {
                     "counts": header.counts,
                     "includedBy": match &self.from {
                         Origin::Store { selected } => selected.as_ref().map(Selected::included_by),
-                        Origin::Point { .. } => None,
+                        Origin::Point(_) => None,
                     },
                 }))
             }

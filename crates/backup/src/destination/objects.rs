@@ -1,0 +1,226 @@
+//! Object stores, through the library `object_store`: names are created on condition that they are absent.
+
+use std::ops::Range;
+use std::path::Path as FilePath;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::path::Path;
+use object_store::signer::Signer;
+use object_store::{ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig};
+use tokio::runtime::Runtime;
+
+use super::{Content, Credentials, Destination, DestinationError, Found, check_folder, check_name};
+
+/// Objects up to this size are sent from memory; larger ones are streamed from their file.
+const IN_MEMORY: u64 = 16 << 20;
+/// How long a request that fails is tried again, with a growing and random wait.
+const RETRY_FOR: Duration = Duration::from_secs(20);
+/// The longest that one request may take.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// A prefix in a bucket.
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    signer: Arc<dyn Signer>,
+    client: reqwest::Client,
+    prefix: String,
+    shown: String,
+}
+
+/// The runtime of all object stores: callers are threads that may wait.
+fn runtime() -> Result<&'static Runtime, DestinationError> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(running) = RUNTIME.get() {
+        return Ok(running);
+    }
+    let made =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("objects").enable_all().build();
+    let made = made.map_err(|e| DestinationError::Other(e.to_string()))?;
+    Ok(RUNTIME.get_or_init(|| made))
+}
+
+/// A bucket of S3, or of a server that speaks it. Without credentials those of the environment count. `shown`: what it is
+/// called in messages.
+pub fn s3(
+    shown: &str,
+    bucket: &str,
+    prefix: &str,
+    region: &str,
+    endpoint: Option<&str>,
+    credentials: Option<&Credentials>,
+) -> Result<Objects, DestinationError> {
+    if !prefix.is_empty() {
+        check_folder(prefix)?;
+    }
+    let mut builder = match credentials {
+        None => AmazonS3Builder::from_env(),
+        Some(c) => {
+            let secret = std::str::from_utf8(c.secret.expose()).unwrap_or_default();
+            AmazonS3Builder::new().with_access_key_id(&c.id).with_secret_access_key(secret)
+        }
+    };
+    builder = builder
+        .with_bucket_name(bucket)
+        .with_region(region)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_client_options(ClientOptions::new().with_timeout(LONGEST).with_connect_timeout(Duration::from_secs(10)))
+        .with_retry(RetryConfig { retry_timeout: RETRY_FOR, ..RetryConfig::default() });
+    if let Some(endpoint) = endpoint {
+        // Whoever names a server by http:// wants that; credentials themselves are never sent, only signatures.
+        let plain = endpoint.starts_with("http://");
+        builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false).with_allow_http(plain);
+    }
+    let store = Arc::new(builder.build().map_err(|e| DestinationError::Other(e.to_string()))?);
+    let client =
+        reqwest::Client::builder().timeout(LONGEST).build().map_err(|e| DestinationError::Other(e.to_string()))?;
+    Ok(Objects { store: store.clone(), signer: store, client, prefix: prefix.into(), shown: shown.into() })
+}
+
+fn failed(name: &str) -> impl Fn(Error) -> DestinationError + '_ {
+    move |e| match e {
+        Error::NotFound { .. } => DestinationError::NotFound(name.into()),
+        Error::AlreadyExists { .. } | Error::Precondition { .. } => DestinationError::Exists(name.into()),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            DestinationError::Denied(format!("{name}: {e}"))
+        }
+        Error::Generic { .. } => generic(&format!("{name}: {e}")),
+        _ => DestinationError::Other(format!("{name}: {e}")),
+    }
+}
+
+/// The library tells a refused list from a dead server in its text alone.
+fn generic(text: &str) -> DestinationError {
+    let brief: String = text.chars().take(300).collect();
+    match ["status code: 401", "status code: 403"].iter().any(|s| text.contains(s)) {
+        true => DestinationError::Denied(brief),
+        false => DestinationError::Unreachable(brief),
+    }
+}
+
+impl Objects {
+    fn path(&self, name: &str) -> Result<Path, DestinationError> {
+        check_name(name)?;
+        Path::parse(format!("{}{name}", self.prefix)).map_err(|_| DestinationError::BadName(name.into()))
+    }
+
+    /// What a listed path is called here.
+    fn own(&self, path: &Path) -> Option<String> {
+        path.as_ref().strip_prefix(&self.prefix).map(str::to_owned)
+    }
+
+    /// Streams a file under a signed address, on condition that nothing is there.
+    async fn stream(&self, name: &str, path: &Path, file: &FilePath, size: u64) -> Result<(), DestinationError> {
+        let local = |e: std::io::Error| DestinationError::Other(format!("{}: {e}", file.display()));
+        // A server that refuses at once closes the connection while the file is still on its way: ask first. The
+        // condition decides all the same.
+        match self.store.head(path).await.map_err(failed(name)) {
+            Err(DestinationError::NotFound(_)) => {}
+            Ok(_) => return Err(DestinationError::Exists(name.into())),
+            Err(e) => return Err(e),
+        }
+        let signed = self.signer.signed_url(reqwest::Method::PUT, path, LONGEST).await.map_err(failed(name))?;
+        let content = tokio::fs::File::open(file).await.map_err(local)?;
+        let body = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(content, 1 << 20));
+        let request = self.client.put(signed).header("if-none-match", "*").header("content-length", size).body(body);
+        // The address has the signature in it: no message shows it.
+        let answer = request.send().await.map_err(|e| DestinationError::Unreachable(e.without_url().to_string()))?;
+        match answer.status().as_u16() {
+            200..=299 => Ok(()),
+            409 | 412 => Err(DestinationError::Exists(name.into())),
+            401 | 403 => Err(DestinationError::Denied(format!("{name}: HTTP status {}", answer.status()))),
+            507 => Err(DestinationError::Full(format!("{name}: HTTP status {}", answer.status()))),
+            429 | 500..=599 => Err(DestinationError::Unreachable(format!("{name}: HTTP status {}", answer.status()))),
+            _ => Err(DestinationError::Other(format!("{name}: HTTP status {}", answer.status()))),
+        }
+    }
+}
+
+impl Destination for Objects {
+    fn create(&self, name: &str, content: Content<'_>) -> Result<(), DestinationError> {
+        let path = self.path(name)?;
+        let local = |e: std::io::Error| DestinationError::Other(e.to_string());
+        let bytes = match content {
+            Content::Bytes(bytes) => bytes.to_vec(),
+            Content::File(file) => {
+                let size = std::fs::metadata(file).map_err(local)?.len();
+                if size > IN_MEMORY {
+                    return runtime()?.block_on(self.stream(name, &path, file, size));
+                }
+                std::fs::read(file).map_err(local)?
+            }
+        };
+        let put = self.store.put_opts(&path, bytes.into(), PutOptions::from(PutMode::Create));
+        runtime()?.block_on(put).map(|_| ()).map_err(failed(name))
+    }
+
+    fn size(&self, name: &str) -> Result<u64, DestinationError> {
+        let path = self.path(name)?;
+        Ok(runtime()?.block_on(self.store.head(&path)).map_err(failed(name))?.size)
+    }
+
+    fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError> {
+        let path = self.path(name)?;
+        let length = range.end.saturating_sub(range.start);
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let bytes = runtime()?.block_on(self.store.get_range(&path, range)).map_err(failed(name))?;
+        match bytes.len() as u64 == length {
+            true => Ok(bytes.to_vec()),
+            false => Err(DestinationError::Other(format!("{name} does not have these bytes"))),
+        }
+    }
+
+    fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError> {
+        let folder = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
+        check_folder(folder)?;
+        let whole = format!("{}{folder}", self.prefix);
+        let folder = Path::parse(whole.trim_end_matches('/')).map_err(|_| DestinationError::BadName(prefix.into()))?;
+        let found = runtime()?.block_on(async {
+            let listed = match after.is_empty() {
+                true => self.store.list(Some(&folder)),
+                false => {
+                    let offset = Path::parse(format!("{}{after}", self.prefix));
+                    let offset = offset.map_err(|_| DestinationError::BadName(after.into()))?;
+                    self.store.list_with_offset(Some(&folder), &offset)
+                }
+            };
+            let named = |m: object_store::ObjectMeta| self.own(&m.location).map(|name| Found { name, size: m.size });
+            let mut found: Vec<Found> =
+                listed.map_ok(named).try_filter_map(|f| async { Ok(f) }).try_collect().await.map_err(failed(prefix))?;
+            found.retain(|f| f.name.starts_with(prefix) && f.name.as_str() > after);
+            // Servers that keep objects as files may list them by folder.
+            found.sort_by(|a, b| a.name.cmp(&b.name));
+            found.truncate(limit);
+            Ok::<_, DestinationError>(found)
+        })?;
+        Ok(found)
+    }
+
+    fn folders(&self, folder: &str) -> Result<Vec<String>, DestinationError> {
+        check_folder(folder)?;
+        let whole = format!("{}{folder}", self.prefix);
+        let path = Path::parse(whole.trim_end_matches('/')).map_err(|_| DestinationError::BadName(folder.into()))?;
+        let listed = runtime()?.block_on(self.store.list_with_delimiter(Some(&path))).map_err(failed(folder))?;
+        let below = |p: &Path| Some(self.own(p)?.strip_prefix(folder)?.trim_end_matches('/').to_owned());
+        let mut names: Vec<String> = listed.common_prefixes.iter().filter_map(below).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), DestinationError> {
+        let path = self.path(name)?;
+        runtime()?.block_on(async {
+            // Deleting what is not there succeeds in S3.
+            self.store.head(&path).await.map_err(failed(name))?;
+            self.store.delete(&path).await.map_err(failed(name))
+        })
+    }
+
+    fn describe(&self) -> String {
+        self.shown.clone()
+    }
+}
