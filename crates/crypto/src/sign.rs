@@ -22,6 +22,7 @@ pub enum Context {
     Heartbeat,
     Owner,
     Epoch,
+    Retention,
     Report,
 }
 
@@ -33,6 +34,7 @@ impl Context {
             Context::Heartbeat => b"keyark/sign/1/heartbeat\0",
             Context::Owner => b"keyark/sign/1/owner\0",
             Context::Epoch => b"keyark/sign/1/epoch\0",
+            Context::Retention => b"keyark/sign/1/retention\0",
             Context::Report => b"keyark/sign/1/report\0",
         }
     }

@@ -17,6 +17,8 @@ pub struct Catalogue {
     /// Ascending by number and time.
     pub heartbeats: Vec<HeartbeatAt>,
     pub epochs: Vec<EpochAt>,
+    /// Of retention, ascending by time.
+    pub statements: Vec<StatementAt>,
     /// Names that the format does not know.
     pub strange: Vec<String>,
 }
@@ -39,6 +41,12 @@ pub struct SegmentAt {
 pub struct HeartbeatAt {
     pub found: Found,
     pub seq: u64,
+    pub time: Time,
+}
+
+#[derive(Clone, Debug)]
+pub struct StatementAt {
+    pub found: Found,
     pub time: Time,
 }
 
@@ -134,6 +142,7 @@ impl Catalogue {
             segments: Vec::new(),
             heartbeats: Vec::new(),
             epochs: Vec::new(),
+            statements: Vec::new(),
             strange: Vec::new(),
         };
         for found in found {
@@ -144,11 +153,13 @@ impl Catalogue {
                 Some(StreamObject::Epoch { epoch, backup_key }) => {
                     all.epochs.push(EpochAt { found, epoch, backup_key })
                 }
+                Some(StreamObject::Retention { time }) => all.statements.push(StatementAt { found, time }),
                 None => all.strange.push(found.name),
             }
         }
         all.fulls.sort_by_key(|f| (f.seq, f.time));
         all.segments.sort_by_key(|s| (s.name.first, std::cmp::Reverse(s.name.last)));
+        all.statements.sort_by_key(|s| s.time);
         all.heartbeats.sort_by_key(|h| (h.seq, h.time));
         all
     }
@@ -178,6 +189,13 @@ impl Catalogue {
         last.unwrap_or(Moment { number: full.seq, time: full.time })
     }
 
+    /// Up to when it is certain that nothing followed an entry: heartbeats say so, and full archives that end with it.
+    fn known_until(&self, last: Moment) -> Time {
+        let beats = self.heartbeats.iter().filter(|h| h.seq == last.number).map(|h| h.time);
+        let fulls = self.fulls.iter().filter(|f| f.seq == last.number).map(|f| f.time);
+        beats.chain(fulls).fold(last.time, Time::max)
+    }
+
     /// What can be restored, as stretches without a gap.
     pub fn points(&self) -> Vec<Interval> {
         let mut all: Vec<Interval> = Vec::new();
@@ -187,9 +205,7 @@ impl Catalogue {
                 continue;
             }
             let to = self.reach(full);
-            let beat = self.heartbeats.iter().rev().find(|h| h.seq == to.number);
-            let known_until = beat.map_or(to.time, |h| h.time.max(to.time));
-            all.push(Interval { from, to, known_until });
+            all.push(Interval { from, to, known_until: self.known_until(to) });
         }
         all
     }
@@ -213,7 +229,7 @@ impl Catalogue {
         let reached = match until {
             Until::Newest => true,
             Until::Number(n) => reach.number >= n,
-            Until::Time(t) => reach.time >= t || self.heartbeats.iter().any(|h| h.seq == reach.number && h.time >= t),
+            Until::Time(t) => self.known_until(reach) >= t,
         };
         if !reached {
             let later = self.fulls.iter().find(|f| f.seq > reach.number);
@@ -222,9 +238,7 @@ impl Catalogue {
                 let after = later.map(|f| Moment { number: f.seq, time: f.time });
                 return Err(NoPoint::Gap { before: reach, after });
             }
-            let beat = self.heartbeats.iter().rev().find(|h| h.seq == reach.number);
-            let known_until = beat.map_or(reach.time, |h| h.time.max(reach.time));
-            return Err(NoPoint::AfterLast { last: reach, known_until });
+            return Err(NoPoint::AfterLast { last: reach, known_until: self.known_until(reach) });
         }
         let segments = self.follow(full.seq).into_iter().filter(wanted).cloned().collect();
         Ok(ChainPlan { full: full.clone(), segments, until })

@@ -7,6 +7,7 @@ pub mod note;
 pub mod owner;
 pub mod point;
 mod replay;
+pub mod retain;
 pub mod segment;
 pub mod ship;
 pub mod survey;

@@ -17,6 +17,7 @@ pub enum StreamObject {
     Epoch { epoch: Uuid, backup_key: Id },
     Full { seq: u64, time: Time },
     Heartbeat { seq: u64, time: Time },
+    Retention { time: Time },
     Segment(SegmentName),
 }
 
@@ -54,6 +55,7 @@ impl StreamObject {
             StreamObject::Heartbeat { seq, time } => {
                 format!("heartbeat/{}/{seq:020}-{}{NOTE}", day(*time), time.compact())
             }
+            StreamObject::Retention { time } => format!("retention/{}{NOTE}", time.compact()),
             StreamObject::Segment(s) => format!(
                 "log/{:02}/{}/{:020}-{:020}-{}-{}{ARCHIVE}",
                 s.level,
@@ -82,6 +84,7 @@ impl StreamObject {
                 let (seq, time) = seq_and_time(rest.split_once('/')?.1.strip_suffix(NOTE)?)?;
                 StreamObject::Heartbeat { seq, time }
             }
+            ("retention", rest) => StreamObject::Retention { time: Time::from_compact(rest.strip_suffix(NOTE)?).ok()? },
             ("log", rest) => {
                 let mut folders = rest.splitn(3, '/');
                 let (level, _, file) = (folders.next()?.parse().ok()?, folders.next()?, folders.next()?);
@@ -144,6 +147,7 @@ mod tests {
             }),
             (any::<u64>(), time()).prop_map(|(seq, time)| StreamObject::Full { seq, time }),
             (any::<u64>(), time()).prop_map(|(seq, time)| StreamObject::Heartbeat { seq, time }),
+            time().prop_map(|time| StreamObject::Retention { time }),
             (0u8..100, any::<u64>(), any::<u64>(), time(), time()).prop_map(
                 |(level, first, last, first_time, last_time)| StreamObject::Segment(SegmentName {
                     level,

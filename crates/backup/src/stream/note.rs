@@ -20,6 +20,7 @@ pub enum Note {
     Epoch(EpochNote),
     Owner(OwnerNote),
     Heartbeat(HeartbeatNote),
+    Retention(RetentionNote),
 }
 
 /// The key of an epoch, wrapped: a door to every archive of the epoch.
@@ -64,6 +65,17 @@ pub struct HeartbeatNote {
     pub time: Time,
 }
 
+/// Nothing before this time need be restored: whoever may delete there may remove what that takes.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetentionNote {
+    pub system: SystemId,
+    pub incarnation: Incarnation,
+    pub stream: Uuid,
+    pub keep_from: Time,
+    pub created_at: Time,
+}
+
 /// Why a note says nothing.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoteError {
@@ -86,6 +98,7 @@ impl Note {
             Note::Epoch(_) => Context::Epoch,
             Note::Owner(_) => Context::Owner,
             Note::Heartbeat(_) => Context::Heartbeat,
+            Note::Retention(_) => Context::Retention,
         }
     }
 
@@ -95,6 +108,7 @@ impl Note {
             Note::Epoch(n) => (n.system, n.incarnation),
             Note::Owner(n) => (n.system, n.incarnation),
             Note::Heartbeat(n) => (n.system, n.incarnation),
+            Note::Retention(n) => (n.system, n.incarnation),
         }
     }
 

@@ -16,8 +16,9 @@ use super::epoch::Epoch;
 use super::names::SegmentName;
 use super::ship::{ShipError, Shipping};
 
-/// Raw bytes of entries after which a segment is closed.
+/// Raw bytes of entries after which a segment is closed, as shipped and merged.
 const FULL: usize = 8 << 20;
+const FULL_MERGED: usize = 48 << 20;
 /// Entries that are read at a time.
 const PAGE: u64 = 1000;
 
@@ -57,11 +58,12 @@ pub(super) fn next(
     s: &Shipping<'_>,
     epoch: &Epoch,
     from: &Placed,
-    upto: u64,
+    (upto, level): (u64, u8),
     now: Time,
 ) -> Result<Option<Segment>, ShipError> {
     let snapshot = s.store.snapshot()?;
     let head = snapshot.head();
+    let full = if level == 0 { FULL } else { FULL_MERGED };
     let scope = s.domain.map_or(EntryScope::System, |_| EntryScope::Domain);
     let (mut all, mut size, mut end) = (Vec::new(), 0, *from);
     let mut keks: BTreeMap<(DomainId, u32), ()> = BTreeMap::new();
@@ -71,7 +73,7 @@ pub(super) fn next(
         let last_page = (page.len() as u64) < PAGE;
         for mut entry in page {
             let number = own_number(&entry, s.domain);
-            if entry.seq > head.seq || number > upto || size >= FULL {
+            if entry.seq > head.seq || number > upto || size >= full {
                 break 'pages;
             }
             if own_prev(&entry, s.domain) != end.hash || number != end.number + 1 {
@@ -97,7 +99,7 @@ pub(super) fn next(
         }
     }
     let (Some(first_time), Some(first)) = (first_time, all.first()) else { return Ok(None) };
-    let name = SegmentName { level: 0, first: first.number, last: end.number, first_time, last_time: end.time };
+    let name = SegmentName { level, first: first.number, last: end.number, first_time, last_time: end.time };
     // What the records are at its end is known only if nothing came since.
     let mut digests = BTreeMap::new();
     if end.seq == head.seq && s.domain.is_none() {

@@ -19,6 +19,10 @@ use crate::destination::{Content, Destination, DestinationError, Remote, create_
 use crate::progress::Progress;
 use crate::take::{InStream, TakeError, TakeRequest, take};
 
+/// Segments of a level that become one of the next.
+const FAN_OUT: u64 = 32;
+/// The highest level of segments.
+const HIGHEST: u8 = 3;
 /// A full archive is made anew at the latest after this long; seconds.
 const EPOCH_LONGEST: i64 = 31 * 86_400;
 
@@ -66,7 +70,17 @@ struct At {
     told: Time,
     /// What is missing between stretches: after the first entry, up to the second.
     gaps: Vec<(u64, u64)>,
+    levels: Vec<Level>,
     epoch: Option<Epoch>,
+}
+
+/// The segments of one level that came since the last that was merged from them: how many, after which entry, up to which.
+#[derive(Clone, Copy)]
+struct Level {
+    level: u8,
+    count: u64,
+    begin: u64,
+    end: u64,
 }
 
 /// What one step sent.
@@ -165,6 +179,7 @@ impl Shipper {
         }
         at.ship_segments(s, now, &mut told)?;
         at.mend(s, now, &mut told)?;
+        at.merge(s, now, &mut told)?;
         let end = at.end.expect("a full archive was due without one");
         if told.objects == 0 && now >= at.told.plus_seconds(s.heartbeat) {
             at.ship_heartbeat(s, &end, now, &mut told)?;
@@ -250,7 +265,7 @@ impl At {
             if s.head()?.number <= end.number {
                 return Ok(());
             }
-            match self.ship_segment(s, &end, u64::MAX, now, told)? {
+            match self.ship_segment(s, &end, (u64::MAX, 0), now, told)? {
                 Some(end) => self.end = Some(end),
                 None => return Ok(()),
             }
@@ -263,7 +278,7 @@ impl At {
         while let Some((from, upto)) = self.gaps.pop() {
             let mut at = s.store.placed(s.domain, from)?;
             while let Some(end) = at.filter(|end| end.number < upto) {
-                at = self.ship_segment(s, &end, upto, now, told)?;
+                at = self.ship_segment(s, &end, (upto, 0), now, told)?;
             }
         }
         Ok(())
@@ -273,7 +288,7 @@ impl At {
         &mut self,
         s: &Shipping<'_>,
         from: &Placed,
-        upto: u64,
+        (upto, level): (u64, u8),
         now: Time,
         told: &mut Shipped,
     ) -> Result<Option<Placed>, ShipError> {
@@ -281,11 +296,38 @@ impl At {
             self.begin_epoch(s, now, told)?;
         }
         let epoch = self.epoch.as_ref().expect("it was begun");
-        let Some(next) = segment::next(s, epoch, from, upto, now)? else { return Ok(None) };
+        let Some(next) = segment::next(s, epoch, from, (upto, level), now)? else { return Ok(None) };
         failpoint("ship-segment-made");
         s.create(&StreamObject::Segment(next.name), Content::Bytes(&next.bytes), told)?;
-        told.entries += next.entries;
+        if level == 0 {
+            told.entries += next.entries;
+        }
+        match self.levels.iter_mut().find(|l| l.level == level) {
+            Some(l) if l.count > 0 => (l.count, l.end) = (l.count + 1, l.end.max(next.end.number)),
+            Some(l) => *l = Level { level, count: 1, begin: from.number, end: next.end.number },
+            None => self.levels.push(Level { level, count: 1, begin: from.number, end: next.end.number }),
+        }
         Ok(Some(next.end))
+    }
+
+    /// Where many segments of a level have come since the last that was merged from them, one of the next level takes their
+    /// place; the log still has their entries. The small ones go when retention finds them covered.
+    fn merge(&mut self, s: &Shipping<'_>, now: Time, told: &mut Shipped) -> Result<(), ShipError> {
+        for level in 0..HIGHEST {
+            let Some(below) = self.levels.iter().find(|l| l.level == level).copied() else { continue };
+            if below.count < FAN_OUT {
+                continue;
+            }
+            let mut at = s.store.placed(s.domain, below.begin)?;
+            // What the log no longer has stays as it is; the next round begins behind it.
+            while let Some(from) = at.filter(|at| at.number < below.end) {
+                at = self.ship_segment(s, &from, (below.end, level + 1), now, told)?;
+            }
+            if let Some(below) = self.levels.iter_mut().find(|l| l.level == level) {
+                below.count = 0;
+            }
+        }
+        Ok(())
     }
 
     fn ship_heartbeat(&self, s: &Shipping<'_>, end: &Placed, now: Time, told: &mut Shipped) -> Result<(), ShipError> {
@@ -323,7 +365,8 @@ fn find(s: &Shipping<'_>) -> Result<At, ShipError> {
     {
         end = Some((note.seq.0, note.hash));
     }
-    let nothing = At { end: None, full: None, told: Time::default(), gaps: Vec::new(), epoch: None };
+    let nothing =
+        At { end: None, full: None, told: Time::default(), gaps: Vec::new(), levels: Vec::new(), epoch: None };
     let Some((number, hash)) = end else { return Ok(nothing) };
     if number > head.number {
         return Err(ShipError::RolledBack { place: s.destination.describe(), ours: head.number, theirs: number });
@@ -341,7 +384,19 @@ fn find(s: &Shipping<'_>) -> Result<At, ShipError> {
     };
     let points = there.points();
     let gaps = points.windows(2).map(|w| (w[0].to.number, w[1].from.number)).collect();
-    Ok(At { end, gaps, full: newest_full.map(|f| (f.seq, f.time)), told, epoch: None })
+    let levels = levels(&there);
+    Ok(At { end, gaps, levels, full: newest_full.map(|f| (f.seq, f.time)), told, epoch: None })
+}
+
+fn levels(there: &Catalogue) -> Vec<Level> {
+    let last = |level: u8| there.segments.iter().filter(|s| s.name.level == level).map(|s| s.name.last).max();
+    let of = |level: u8| {
+        let merged = last(level + 1).unwrap_or(0);
+        let since = || there.segments.iter().filter(move |s| s.name.level == level && s.name.first > merged);
+        let begin = since().map(|s| s.name.first - 1).min()?;
+        Some(Level { level, count: since().count() as u64, begin, end: last(level)? })
+    };
+    (0..=HIGHEST).filter_map(of).collect()
 }
 
 fn newest_segment(there: &Catalogue) -> Option<&SegmentAt> {

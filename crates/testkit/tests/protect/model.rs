@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use keyark_backup::destination::list_all;
 use keyark_backup::destination::memory::Memory;
-use keyark_backup::stream::{Shipper, Until};
+use keyark_backup::stream::{Shipper, Until, retain};
 use keyark_model::{Id, Kind, Time};
 use keyark_testkit::destinations::Faulty;
 use proptest::prelude::*;
@@ -20,6 +21,7 @@ enum Step {
     Wait(u32),
     Ship,
     Restart,
+    Retain,
 }
 
 const KINDS: [Kind; 5] = [Kind::Key, Kind::Secret, Kind::User, Kind::Group, Kind::Setting];
@@ -32,6 +34,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..50_000_u32).prop_map(Step::Wait),
         5 => Just(Step::Ship),
         1 => Just(Step::Restart),
+        1 => Just(Step::Retain),
     ];
     proptest::collection::vec(step, 30..90)
 }
@@ -52,7 +55,7 @@ fn run(ground: &mut Ground, step: &Step) {
         }
         Step::Rotate(d) => ground.rotate_kek(domain(*d)),
         Step::Wait(seconds) => ground.tick(i64::from(*seconds)),
-        Step::Ship | Step::Restart => {}
+        Step::Ship | Step::Restart | Step::Retain => {}
     }
 }
 
@@ -113,8 +116,73 @@ fn every_point_that_was_shipped_is_what_the_records_were() {
                     match ground.restored(&place, stream, until) {
                         Ok(found) => prop_assert_eq!(&found, &wanted, "{:?} {:?}", until, of),
                         // The stream begins with a full archive, at the moment when that was taken.
-                        Err(e) => prop_assert!(e.to_string().starts_with("the first point is"), "{:?}: {}", until, e),
+                        Err(e) => prop_assert!(
+                            e.to_string().starts_with("the first point is"),
+                            "{until:?}: {e}\n{:#?}",
+                            list_all(&place, &ground.stream(stream).folder()).unwrap()
+                        ),
                     }
+                }
+            }
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+/// Days that are promised here, today included.
+const RANGE: i64 = 3;
+
+#[test]
+fn after_retention_every_promised_point_still_is_what_the_records_were() {
+    let config = Config { cases: 12, failure_persistence: None, max_shrink_iters: 32, ..Config::default() };
+    let strategy = (steps(), any::<u64>(), proptest::collection::vec(any::<prop::sample::Index>(), 20));
+    let outcome = TestRunner::new(config).run(&strategy, |(steps, seed, picks)| {
+        let mut ground = Ground::new();
+        let place = Faulty::new(Memory::default(), seed);
+        let (stream, mut shipper) = (Uuid::from_u128(1), Shipper::default());
+        ground.ship(&mut shipper, &place, stream, None).unwrap();
+        let since = ground.now.max(ground.history.last().unwrap().time);
+        place.per_mille.store(40, Ordering::Relaxed);
+        let day = |t: Time| Time(t.0 - t.0.rem_euclid(86_400_000_000));
+        let mut removed = 0;
+        // The history twice over: long enough for days to leave the range.
+        for step in steps.iter().chain(&steps) {
+            run(&mut ground, step);
+            match step {
+                Step::Ship => drop(ground.ship(&mut shipper, &place, stream, None)),
+                Step::Restart => shipper = Shipper::default(),
+                Step::Retain => {
+                    let (at, keep_from) = (ground.stream(stream), day(ground.now).plus_seconds(-86_400 * (RANGE - 1)));
+                    drop(retain::mark(&place, at, keep_from, &ground.signer, ground.now));
+                    if let Ok((removal, kept)) = retain::sweep(&place, at, &ground.anchor, &[], 3_600, ground.now) {
+                        prop_assert!(kept.is_empty());
+                        removed += removal.names.len();
+                    }
+                }
+                _ => {}
+            }
+        }
+        place.per_mille.store(0, Ordering::Relaxed);
+        shipper = Shipper::default();
+        for _ in 0..2 {
+            ground.ship(&mut shipper, &place, stream, None).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            ground.tick(301);
+        }
+        let promised = since.max(day(ground.now).plus_seconds(-86_400 * (RANGE - 1)));
+        let all: Vec<_> = ground.history.iter().collect();
+        for pick in &picks {
+            let moment = *pick.get(&all);
+            let next =
+                all.iter().find(|m| m.seq > moment.seq).map_or(ground.now.plus_seconds(-302), |m| Time(m.time.0 - 1));
+            if next < promised {
+                continue;
+            }
+            let at = next.max(moment.time);
+            match ground.restored(&place, stream, Until::Time(at)) {
+                Ok(found) => prop_assert_eq!(&found, &carried(&moment.state, None), "{}, {} removed", at, removed),
+                Err(e) => {
+                    return Err(TestCaseError::fail(format!("{at} (promised from {promised}, {removed} removed): {e}")));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use keyark_backup::destination::memory::Memory;
 use keyark_backup::destination::{Content, Destination, list_all};
-use keyark_backup::stream::{Catalogue, NoPoint, PointError, ShipError, Shipper, Until};
+use keyark_backup::stream::{Catalogue, NoPoint, PointError, ShipError, Shipper, Until, retain};
 use keyark_model::{Id, Kind};
 use uuid::Uuid;
 
@@ -183,4 +183,46 @@ fn a_domains_stream_shows_nothing_of_the_others() {
     let held = held.unwrap();
     assert!(held.iter().all(|(d, kind, _)| *d == domain(1) && *kind != Kind::User), "{held:?}");
     assert!(held.contains(&(domain(1), Kind::Key, key(50))));
+}
+
+#[test]
+fn small_segments_are_merged_and_go_when_they_are_covered() {
+    let (mut ground, place, mut shipper) = shipped(0);
+    let mut entries = 0;
+    for n in 0..100_u8 {
+        ground.tick(10);
+        ground.put(domain(1), Kind::Key, key(u128::from(n)), &[n; 32]);
+        entries += ground.ship(&mut shipper, &place, STREAM, None).unwrap().entries;
+        if n == 50 {
+            // Forgetting everything changes nothing.
+            shipper = Shipper::default();
+        }
+    }
+    assert_eq!((entries, named(&place, "/log/00/").len(), named(&place, "/log/01/").len()), (100, 100, 3));
+    let check = |ground: &Ground| {
+        for n in [3, 17, 35, 36, 67, 99, 103] {
+            let found = ground.restored(&place, STREAM, Until::Number(n)).unwrap();
+            assert_eq!(found, carried(&ground.history[n as usize - 1].state, None), "{n}");
+        }
+    };
+    check(&ground);
+    let at = ground.stream(STREAM);
+    let objects = ground.point(&place, STREAM, Until::Newest).unwrap().objects;
+    assert_eq!(objects, 1 + 3 + 4, "a full archive, what was merged, what was not");
+    retain::mark(&place, at, crate::ground::START, &ground.signer, ground.now).unwrap();
+    let sweep = |ground: &Ground, wait| {
+        let anchor = &ground.anchor;
+        retain::sweep(&place, at, anchor, &[], wait, ground.now).unwrap().0.names.len()
+    };
+    assert_eq!(sweep(&ground, 3600), 0, "nobody has had the time to object");
+    ground.tick(90_000);
+    assert_eq!(sweep(&ground, 3600), 96);
+    assert_eq!((named(&place, "/log/00/").len(), named(&place, "/retention/").len()), (4, 0));
+    check(&ground);
+    // Signed by somebody else, a statement is none.
+    let stranger = keyark_crypto::sign::Signer::generate();
+    retain::mark(&place, at, ground.now, &stranger, ground.now).unwrap();
+    ground.tick(90_000);
+    assert_eq!(sweep(&ground, 3600), 0);
+    check(&ground);
 }

@@ -1,0 +1,124 @@
+//! Retention (`docs/stream-format.md`, section 6): what may go, computed from a list and a promise, and how it goes.
+
+use std::collections::BTreeSet;
+
+use keyark_archive::Anchor;
+use keyark_crypto::sign::Signer;
+use keyark_model::Time;
+
+use super::catalogue::{Catalogue, Moment};
+use super::names::{StreamObject, StreamPlace};
+use super::note::{MAX_NOTE, Note, RetentionNote};
+use crate::destination::{Content, Destination, DestinationError, create_or_same, read_small};
+
+/// Segments that a merged one covers, and heartbeats that later entries make useless, stay for so long; seconds.
+const SETTLED: i64 = 86_400;
+
+/// What retention would remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    pub names: Vec<String>,
+    pub bytes: u64,
+    /// The first point that stays.
+    pub first: Option<Moment>,
+}
+
+/// What is not needed for any point at `keep_from` or later. A pure function: the same list gives the same answer, whoever asks.
+///
+/// A point is read from the newest full archive that is not later than it, so everything before the newest full archive that is
+/// not later than `keep_from` is free. Without such an archive nothing old is.
+pub fn plan(there: &Catalogue, keep_from: Time, now: Time) -> Removal {
+    let base = there.fulls.iter().rev().find(|f| f.time <= keep_from);
+    let settled = |time: Time| now >= time.plus_seconds(SETTLED);
+    let mut removal = Removal::default();
+    let mut remove = |found: &crate::destination::Found| {
+        removal.names.push(found.name.clone());
+        removal.bytes += found.size;
+    };
+    let before = |seq: u64, time: Time| base.is_some_and(|b| (seq, time) < (b.seq, b.time));
+    there.fulls.iter().filter(|f| before(f.seq, f.time)).for_each(|f| remove(&f.found));
+    for s in &there.segments {
+        let behind = base.is_some_and(|b| s.name.last <= b.seq);
+        let covered = there
+            .segments
+            .iter()
+            .any(|c| c.name.level > s.name.level && c.name.first <= s.name.first && c.name.last >= s.name.last);
+        if behind || (covered && settled(s.name.last_time)) {
+            remove(&s.found);
+        }
+    }
+    // A heartbeat says something only where the entries end: the newest of each such place stays.
+    let ends: BTreeSet<u64> = there.points().iter().map(|i| i.to.number).collect();
+    for (n, beat) in there.heartbeats.iter().enumerate() {
+        let newest = there.heartbeats.get(n + 1).is_none_or(|next| next.seq != beat.seq);
+        if settled(beat.time) && !(newest && ends.contains(&beat.seq)) {
+            remove(&beat.found);
+        }
+    }
+    // Archives were made in or after the epoch that had begun when the first of them was taken.
+    if let Some(base) = base {
+        let began = |e: &super::catalogue::EpochAt| epoch_time(&e.epoch);
+        let first = there.epochs.iter().map(began).filter(|t| *t <= base.time).max();
+        let older = |e: &&super::catalogue::EpochAt| first.is_some_and(|first| began(e) < first);
+        there.epochs.iter().filter(older).for_each(|e| remove(&e.found));
+    }
+    removal.first = base.or(there.fulls.first()).map(|f| Moment { number: f.seq, time: f.time });
+    removal
+}
+
+/// When an epoch began: its id says so, to the millisecond.
+fn epoch_time(epoch: &uuid::Uuid) -> Time {
+    let (seconds, nanos) = epoch.get_timestamp().map_or((u64::MAX, 0), |t| t.to_unix());
+    Time(i64::try_from(seconds).unwrap_or(i64::MAX / 2_000_000).saturating_mul(1_000_000) + i64::from(nanos / 1000))
+}
+
+/// Announces what will go: a signed statement that lies there for everybody to see.
+pub fn mark(
+    place: &dyn Destination,
+    stream: StreamPlace,
+    keep_from: Time,
+    signer: &Signer,
+    now: Time,
+) -> Result<(), DestinationError> {
+    let StreamPlace { system, incarnation, stream: id } = stream;
+    let note = Note::Retention(RetentionNote { system, incarnation, stream: id, keep_from, created_at: now });
+    create_or_same(place, &stream.name(&StreamObject::Retention { time: now }), Content::Bytes(&note.sign(signer)))
+}
+
+/// Carries out the newest statement that has lain there for `wait` seconds, looking at the list again, and removes all statements up to it. `holds`:
+/// moments that somebody is restoring, or must be kept for another reason; nothing that they need goes. What cannot be deleted is told with its reason.
+pub fn sweep(
+    place: &dyn Destination,
+    stream: StreamPlace,
+    anchor: &Anchor,
+    holds: &[Time],
+    wait: i64,
+    now: Time,
+) -> Result<(Removal, Vec<DestinationError>), DestinationError> {
+    let there = Catalogue::read(place, stream)?;
+    let ripe: Vec<_> = there.statements.iter().filter(|s| now >= s.time.plus_seconds(wait)).collect();
+    let mut keep_from: Option<Time> = None;
+    for statement in ripe.iter().rev() {
+        let signed = Note::parse(&read_small(place, &statement.found.name, MAX_NOTE)?);
+        if let Ok(signed) = signed
+            && signed.verdict(anchor).require_pinned().is_ok()
+            && let Note::Retention(note) = signed.note
+            && (note.system, note.incarnation, note.stream) == (stream.system, stream.incarnation, stream.stream)
+        {
+            keep_from = Some(note.keep_from);
+            break;
+        }
+    }
+    let Some(keep_from) = keep_from else { return Ok((Removal::default(), Vec::new())) };
+    let keep_from = holds.iter().copied().fold(keep_from, Time::min);
+    let removal = plan(&there, keep_from, now);
+    let mut kept = Vec::new();
+    for name in removal.names.iter().chain(ripe.iter().map(|s| &s.found.name)) {
+        match place.delete(name) {
+            Ok(()) | Err(DestinationError::NotFound(_)) => {}
+            Err(e) if e.is_transient() => return Err(e),
+            Err(e) => kept.push(e),
+        }
+    }
+    Ok((removal, kept))
+}
