@@ -158,6 +158,8 @@ pub struct BackupInstancePoints {
 #[serde(rename_all = "camelCase")]
 pub struct PointStretch {
     pub destination: String,
+    /// Which life of the system.
+    pub incarnation: String,
     pub from: Time,
     pub to: Time,
     /// Nothing was left out up to then.

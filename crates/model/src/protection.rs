@@ -116,7 +116,35 @@ pub enum InstanceState {
 /// Days between the end of an instance and its release.
 const RELEASE_DAYS: i64 = 15;
 
+/// Days that a default or system instance keeps what its range hides.
+const HIDDEN_DAYS: i64 = 30;
+const DAY: i64 = 86_400_000_000;
+
+/// The midnight before a moment, in UTC.
+pub fn midnight(at: Time) -> Time {
+    Time(at.0 - at.0.rem_euclid(DAY))
+}
+
 impl InstanceHeader {
+    /// The first moment that can be asked for: today counts as one of the days.
+    pub fn range_start(&self, now: Time) -> Time {
+        Time(midnight(now).0 - (i64::from(self.range_days) - 1) * DAY)
+    }
+
+    /// How long the range must be for a moment to be inside it.
+    pub fn range_needed(at: Time, now: Time) -> i64 {
+        (midnight(now).0 - midnight(at).0) / DAY + 1
+    }
+
+    /// From when on everything is kept; none: nothing goes but what is superfluous. An extended instance keeps all until
+    /// it is released.
+    pub fn keep_from(&self, now: Time) -> Option<Time> {
+        match self.instance_type {
+            InstanceType::Extended => None,
+            InstanceType::Default | InstanceType::System => Some(Time(self.range_start(now).0 - HIDDEN_DAYS * DAY)),
+        }
+    }
+
     pub fn state(&self, now: Time) -> InstanceState {
         match self.expires_at {
             Some(end) if now >= end.plus_seconds(RELEASE_DAYS * 86_400) => InstanceState::Released,
@@ -131,6 +159,29 @@ impl InstanceHeader {
 mod tests {
     use super::{InstanceHeader, InstanceState, InstanceType};
     use crate::{DomainId, Time};
+
+    #[test]
+    fn the_range_has_today_in_it() {
+        let at = |text: &str| text.parse::<Time>().unwrap();
+        let header = |instance_type, range_days| InstanceHeader {
+            alias: "a".into(),
+            instance_type,
+            domain: None,
+            range_days,
+            created_at: Time(0),
+            expires_at: None,
+            order: None,
+        };
+        // Enabled on May 1 with a range of 10 days, asked on May 20 for May 5: that needs 16.
+        let now = at("2023-05-20T13:00:00Z");
+        let asked = at("2023-05-05T18:00:00Z");
+        assert_eq!(InstanceHeader::range_needed(asked, now), 16);
+        let starts = |days| header(InstanceType::Extended, days).range_start(now);
+        assert_eq!(starts(10), at("2023-05-11T00:00:00Z"));
+        assert!(starts(15) > asked && starts(16) <= asked);
+        assert_eq!(header(InstanceType::Extended, 10).keep_from(now), None);
+        assert_eq!(header(InstanceType::System, 10).keep_from(now), Some(at("2023-04-11T00:00:00Z")));
+    }
 
     #[test]
     fn an_instance_expires_and_is_released_a_fortnight_later() {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keyark_backup::stream::{Shipper, Shipping, owner};
-use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Order};
+use keyark_backup::stream::{Catalogue, Shipper, Shipping, StreamPlace, owner, retain};
+use keyark_backup::{Destination, DestinationError};
+use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Order, midnight};
 use keyark_model::system::BackupKeyHeader;
 use keyark_model::{DomainId, Id, Incarnation, Time};
 
@@ -18,6 +19,8 @@ use crate::app::records::Stored;
 const LONGEST_WAIT: i64 = 300;
 /// A heartbeat goes out when nothing else did for so long; seconds.
 const HEARTBEAT: i64 = 300;
+/// A statement of retention is carried out after it has lain there for so long; seconds.
+const RETENTION_WAIT: i64 = 20 * 3600;
 /// The owner's mark is looked at again after so long: another life of the system may have taken over; seconds.
 const OWNED: i64 = 60;
 
@@ -31,6 +34,8 @@ struct Pair {
     failures: AtomicU32,
     /// Until when the owner's mark need not be looked at again; µs.
     owned: AtomicI64,
+    /// The midnight up to which retention was looked after; µs.
+    retained: AtomicI64,
     told: Mutex<Told>,
 }
 
@@ -54,6 +59,20 @@ type Place = (Incarnation, uuid::Uuid, Id);
 #[derive(Default)]
 pub struct Protection {
     pairs: Mutex<BTreeMap<Place, Arc<Pair>>>,
+    /// Moments that something under way reads: retention leaves what they need.
+    holds: Arc<Mutex<BTreeMap<u64, Time>>>,
+}
+
+/// While it lives, nothing goes that its moment needs.
+pub struct Hold {
+    holds: Arc<Mutex<BTreeMap<u64, Time>>>,
+    key: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        lock(&self.holds).remove(&self.key);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -61,6 +80,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Protection {
+    /// Keeps what a moment needs.
+    pub fn hold(&self, at: Time) -> Hold {
+        let mut all = lock(&self.holds);
+        let key = all.last_key_value().map_or(0, |(key, _)| key + 1);
+        all.insert(key, at);
+        Hold { holds: self.holds.clone(), key }
+    }
+
     /// What is known of an instance at a destination since this server started.
     pub fn told(&self, core: &Core, order: &Order, destination: Id) -> Told {
         let pair = lock(&self.pairs).get(&(core.incarnation, order.stream, destination)).cloned();
@@ -80,6 +107,7 @@ pub struct Ground {
 /// One step that is due.
 pub struct Step {
     ground: Ground,
+    holds: Arc<Mutex<BTreeMap<u64, Time>>>,
     core: Arc<Core>,
     instance: Stored<InstanceHeader>,
     order: Order,
@@ -111,6 +139,7 @@ impl Protection {
                 let instance = Stored { record: instance.record.clone(), header: instance.header.clone() };
                 steps.push(Step {
                     ground: ground.clone(),
+                    holds: self.holds.clone(),
                     core: core.clone(),
                     instance,
                     order: order.clone(),
@@ -177,7 +206,7 @@ impl Step {
             destination: place.as_ref(),
             spool: &self.ground.spool,
             audit_from: self.now.plus_seconds(-86_400 * i64::from(self.ground.audit_days)),
-            day: Time(self.now.0 - self.now.0.rem_euclid(86_400_000_000)),
+            day: midnight(self.now),
             heartbeat: HEARTBEAT,
         };
         let shipped = lock(&self.pair.shipper).step(&shipping, self.now).map_err(|e| e.to_string())?;
@@ -187,6 +216,30 @@ impl Step {
         told.until = Some(self.now.max(shipped.time));
         told.objects += shipped.objects;
         told.bytes += shipped.bytes;
+        drop(told);
+        let today = midnight(self.now);
+        if self.pair.retained.swap(today.0, Ordering::AcqRel) != today.0 {
+            let kept = self.retain(place.as_ref(), shipping.place()).map_err(|e| format!("retention: {e}"))?;
+            for reason in kept {
+                tracing::info!(destination = %self.destination, %reason, "retention left an object");
+            }
+        }
         Ok(())
+    }
+
+    /// Carries out yesterday's statement and makes today's, if there is anything to remove.
+    fn retain(
+        &self,
+        place: &dyn Destination,
+        stream: StreamPlace,
+    ) -> std::result::Result<Vec<DestinationError>, DestinationError> {
+        let holds: Vec<Time> = lock(&self.holds).values().copied().collect();
+        let (_, kept) = retain::sweep(place, stream, &self.core.anchor, &holds, RETENTION_WAIT, self.now)?;
+        // Without an end to the range only what is superfluous goes.
+        let keep_from = self.instance.header.keep_from(self.now).unwrap_or(Time(0));
+        if !retain::plan(&Catalogue::read(place, stream)?, keep_from, self.now).names.is_empty() {
+            retain::mark(place, stream, keep_from, &self.core.signer, self.now)?;
+        }
+        Ok(kept)
     }
 }

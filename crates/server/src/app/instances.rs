@@ -14,7 +14,7 @@ use keyark_backup::stream::{Catalogue, StreamPlace, Until};
 use keyark_crypto::{Key256, random};
 use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, InstanceType, Order};
 use keyark_model::system::BackupKeyHeader;
-use keyark_model::{DomainId, Id, Time};
+use keyark_model::{DomainId, Id, Incarnation, Time};
 use keyark_store::Write;
 
 use super::backupkeys::{right_of, scope_of};
@@ -357,18 +357,37 @@ struct There {
 }
 
 impl Ctx {
-    /// Where an instance's data is, in this life of the system.
+    /// Where an instance's data is: at each destination, this life of the system before those that it came from.
     fn there(&self, stored: &Instance) -> Result<Vec<There>> {
         let order = stored.header.order.as_ref();
         let order =
             order.ok_or_else(|| AppError::new(ErrorCode::NoPoint, "the instance is disabled: it has no data"))?;
-        let load = |id: &Id| {
-            let stored = self.core.load::<DestinationHeader>(DomainId::ROOT, *id)?;
-            let Core { system, incarnation, .. } = *self.core;
-            let place = StreamPlace { system, incarnation, stream: order.stream };
-            Ok(There { name: stored.header.name.clone(), stored, place })
-        };
-        order.destinations.iter().map(load).collect()
+        let lives: Vec<Incarnation> = self.core.ancestors().into_iter().chain([self.core.incarnation]).rev().collect();
+        let mut all = Vec::new();
+        for id in &order.destinations {
+            for incarnation in &lives {
+                let stored = self.core.load::<DestinationHeader>(DomainId::ROOT, *id)?;
+                let place = StreamPlace { system: self.core.system, incarnation: *incarnation, stream: order.stream };
+                all.push(There { name: stored.header.name.clone(), stored, place });
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Ctx {
+    /// What is older than the range is hidden, not gone.
+    fn in_range(&self, stored: &Instance, at: Option<Time>) -> Result<()> {
+        match at.filter(|at| *at < stored.header.range_start(self.now)) {
+            None => Ok(()),
+            Some(at) => {
+                let (has, needs) = (stored.header.range_days, InstanceHeader::range_needed(at, self.now));
+                let what = format!(
+                    "{at} is outside of the range of {has} days: a range of {needs} days has it; extend the instance"
+                );
+                Err(AppError::new(ErrorCode::NoPoint, what))
+            }
+        }
     }
 }
 
@@ -376,15 +395,18 @@ impl Handle<BackupInstancePoints> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstancePoints) -> Result<Reply<Page<PointStretch>>> {
         let stored = ctx.instance_load(&r.id)?;
         let (there, core) = (ctx.there(&stored)?, ctx.core.clone());
+        let start = stored.header.range_start(ctx.now);
         let found = tokio::task::spawn_blocking(move || -> Result<Vec<PointStretch>> {
             let mut all = Vec::new();
             for there in there {
                 let catalogue = Catalogue::read(core.destination_open(&there.stored)?.as_ref(), there.place)?;
                 let fulls = catalogue.fulls.iter().map(|f| f.found.size);
                 let bytes: u64 = fulls.chain(catalogue.segments.iter().map(|s| s.found.size)).sum();
-                all.extend(catalogue.points().into_iter().map(|stretch| PointStretch {
+                let shown = catalogue.points().into_iter().filter(|stretch| stretch.known_until >= start);
+                all.extend(shown.map(|stretch| PointStretch {
                     destination: there.name.clone(),
-                    from: stretch.from.time,
+                    incarnation: there.place.incarnation.to_string(),
+                    from: stretch.from.time.max(start),
                     to: stretch.to.time,
                     known_until: stretch.known_until,
                     full_archives: catalogue.fulls.len() as u64,
@@ -407,6 +429,7 @@ impl Handle<BackupInstanceExtract> for App {
             let id = ctx.core.destination_load(wanted)?.id();
             there.retain(|t| t.stored.id() == id);
         }
+        ctx.in_range(&stored, r.at)?;
         let until = r.at.map_or(Until::Newest, Until::Time);
         let core = ctx.core.clone();
         let found = tokio::task::spawn_blocking(move || {

@@ -182,7 +182,9 @@ fn after_retention_every_promised_point_still_is_what_the_records_were() {
             match ground.restored(&place, stream, Until::Time(at)) {
                 Ok(found) => prop_assert_eq!(&found, &carried(&moment.state, None), "{}, {} removed", at, removed),
                 Err(e) => {
-                    return Err(TestCaseError::fail(format!("{at} (promised from {promised}, {removed} removed): {e}")));
+                    return Err(TestCaseError::fail(format!(
+                        "{at} (promised from {promised}, {removed} removed): {e}"
+                    )));
                 }
             }
         }

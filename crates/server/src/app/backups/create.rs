@@ -278,6 +278,7 @@ impl Work {
     fn extract(&self, h: &BackupHeader, of: &PointOf) -> Result<Taken> {
         let (place, keys) = (self.core.destination_open(&of.destination)?, self.core.backup_keys_open()?);
         let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
+        let _hold = self.app.protection.hold(of.plan.full.time);
         let opener = Opener { destination: place.as_ref(), anchor: &self.core.anchor, signer: None, keys: &keys };
         let point = opener.point(&of.place, &of.plan, &self.app.folder.spool())?;
         let (seq, time) = (point.number, point.time);
