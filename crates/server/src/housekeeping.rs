@@ -94,6 +94,13 @@ pub fn expire(core: &Core, now: Time) -> Result<u64> {
     Ok(keys_expire(core, now)? as u64 + secrets_expire(core, now)? + sessions_expire(core, now)?)
 }
 
+/// What is due every minute.
+pub fn chores(app: &App, core: &Core, now: Time) -> Result<u64> {
+    let ended = expire(core, now)?;
+    app.protection.purge_shipped(core, now)?;
+    Ok(ended)
+}
+
 /// Before the store closes: what only memory knows and people ask for later is written down.
 pub fn stop(app: &App) {
     // During a system restore there is none.
@@ -191,7 +198,7 @@ pub async fn run(app: Arc<App>) {
         }
         let app = app.clone();
         let done = tokio::task::spawn_blocking(move || match app.core() {
-            Ok(core) => expire(&core, app.now()).map(|_| ()),
+            Ok(core) => chores(&app, &core, app.now()).map(|_| ()),
             // A system restore is running: the next look comes in a minute.
             Err(_) => Ok(()),
         });

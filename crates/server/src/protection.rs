@@ -9,7 +9,7 @@ use keyark_backup::stream::{Catalogue, Shipper, Shipping, StreamPlace, owner, re
 use keyark_backup::{Destination, DestinationError};
 use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Order, midnight};
 use keyark_model::system::BackupKeyHeader;
-use keyark_model::{DomainId, Id, Incarnation, Time};
+use keyark_model::{DomainId, Id, Incarnation, Kind, Time};
 
 use crate::app::core::Core;
 use crate::app::error::Result;
@@ -42,8 +42,8 @@ struct Pair {
 /// How far an instance is at one destination.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
-    /// The position in its log up to which everything is there.
-    pub number: Option<u64>,
+    /// The log's position up to which everything is there.
+    pub shipped: Option<u64>,
     /// Everything up to then is there.
     pub until: Option<Time>,
     pub objects: u64,
@@ -61,6 +61,29 @@ pub struct Protection {
     pairs: Mutex<BTreeMap<Place, Arc<Pair>>>,
     /// Moments that something under way reads: retention leaves what they need.
     holds: Arc<Mutex<BTreeMap<u64, Time>>>,
+    /// Up to which entry of which life the log was looked through for what was destroyed.
+    purged: Mutex<Option<(Incarnation, u64)>>,
+}
+
+impl Core {
+    fn enabled(&self, now: Time) -> Result<Vec<(Stored<InstanceHeader>, Order)>> {
+        let all = self.load_all::<InstanceHeader>(DomainId::ROOT)?;
+        let enabled = all.into_iter().filter(|i| i.header.state(now) == InstanceState::Enabled);
+        Ok(enabled.filter_map(|i| i.header.order.clone().map(|order| (i, order))).collect())
+    }
+
+    /// Whether something that is destroyed in a domain now has still to be sent somewhere.
+    pub fn still_to_ship(&self, domain: DomainId, now: Time) -> Result<bool> {
+        Ok(self.enabled(now)?.iter().any(|(i, _)| i.header.domain.is_none_or(|d| d == domain)))
+    }
+
+    /// What a record was before leaves the log: at once, or once every stream has it (rules C5).
+    pub fn forget(&self, domain: DomainId, kind: Kind, id: Id, now: Time) -> Result<()> {
+        match self.still_to_ship(domain, now)? {
+            true => Ok(()),
+            false => Ok(self.store.purge(kind, id)?),
+        }
+    }
 }
 
 /// While it lives, nothing goes that its moment needs.
@@ -95,6 +118,40 @@ impl Protection {
     }
 }
 
+/// Records that an entry of such an action made unreadable for good; deletions are told by their changes.
+const DESTROYING: [&str; 2] = ["key_destroy", "secret_destroy"];
+
+impl Protection {
+    /// What was destroyed leaves the log's history once every enabled stream has it everywhere (rules C5). After a start the
+    /// whole log is looked through: forgetting twice is forgetting once.
+    pub fn purge_shipped(&self, core: &Core, now: Time) -> Result<()> {
+        let mut upto = core.store.head().seq;
+        for (_, order) in core.enabled(now)? {
+            for destination in &order.destinations {
+                upto = upto.min(self.told(core, &order, *destination).shipped.unwrap_or(0));
+            }
+        }
+        let mut purged = lock(&self.purged);
+        let from = purged.filter(|(life, _)| *life == core.incarnation).map_or(core.store.base()?.seq, |(_, seq)| seq);
+        let mut after = from;
+        while after < upto {
+            let page = core.store.audit(Some(after), 2000, None, false)?;
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            for entry in page.iter().filter(|e| e.seq <= upto) {
+                let destroys = DESTROYING.contains(&entry.action.as_str());
+                for (kind, id, _, deleted) in &entry.changes {
+                    if matches!(kind, Kind::Key | Kind::Secret) && (destroys || *deleted) {
+                        core.store.purge(*kind, *id)?;
+                    }
+                }
+            }
+        }
+        *purged = Some((core.incarnation, from.max(upto)));
+        Ok(())
+    }
+}
+
 /// What a step needs to know of its server.
 #[derive(Clone)]
 pub struct Ground {
@@ -124,11 +181,7 @@ impl Protection {
         }
         let mut steps = Vec::new();
         let mut known = BTreeMap::new();
-        for instance in core.load_all::<InstanceHeader>(DomainId::ROOT)? {
-            let Some(order) = instance.header.order.clone() else { continue };
-            if instance.header.state(now) != InstanceState::Enabled {
-                continue;
-            }
+        for (instance, order) in core.enabled(now)? {
             for destination in order.destinations.clone() {
                 let place = (core.incarnation, order.stream, destination);
                 let pair = lock(&self.pairs).get(&place).cloned().unwrap_or_default();
@@ -209,9 +262,10 @@ impl Step {
             day: midnight(self.now),
             heartbeat: HEARTBEAT,
         };
+        let head = core.store.head().seq;
         let shipped = lock(&self.pair.shipper).step(&shipping, self.now).map_err(|e| e.to_string())?;
         let mut told = lock(&self.pair.told);
-        told.number = Some(shipped.number);
+        told.shipped = Some(head);
         // Nothing that was committed before this step began is missing there.
         told.until = Some(self.now.max(shipped.time));
         told.objects += shipped.objects;

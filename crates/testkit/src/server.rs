@@ -250,7 +250,7 @@ impl TestServer {
     /// Does now what the server does by itself every minute.
     pub fn tick(&self) {
         let core = self.app().core().expect("no restore is running");
-        housekeeping::expire(&core, self.now()).expect("housekeeping succeeds");
+        housekeeping::chores(self.app(), &core, self.now()).expect("housekeeping succeeds");
     }
 
     /// Sends now what is due of every enabled backup instance; how many steps that were.

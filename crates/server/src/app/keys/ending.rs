@@ -47,8 +47,7 @@ impl Handle<KeyDelete> for App {
             confirmed(r.confirm.as_deref(), &names, "deleting a key at once")?;
             let write = ctx.core.delete(&stored);
             ctx.commit(names[0], vec![], vec![write]).await?;
-            // Nothing is shipped from here yet: the material leaves the log's history at once (rules C5).
-            ctx.core.store.purge(Kind::Key, stored.id())?;
+            ctx.core.forget(stored.record.domain, Kind::Key, stored.id(), ctx.now)?;
             return Ok(Reply::none());
         }
         let mut header = stored.header.clone();
@@ -175,7 +174,7 @@ fn destroyed(
     let mut write =
         core.put(stored.record.domain, stored.id(), stored.revision() + 1, &header, body.encode().expose())?;
     if let Write::Put { purge, .. } = &mut write {
-        *purge = true;
+        *purge = !core.still_to_ship(stored.record.domain, now)?;
     }
     Ok((header, write))
 }
@@ -216,7 +215,7 @@ pub fn keys_expire(core: &Core, now: Time) -> Result<usize> {
             let ids: Vec<_> = deletions.iter().map(Write::key).collect();
             core.commit_as_system(now, domain, "key_delete", vec![], deletions)?;
             for (kind, id) in ids {
-                core.store.purge(kind, id)?;
+                core.forget(domain, kind, id, now)?;
             }
         }
     }

@@ -30,7 +30,7 @@ fn without_values(core: &Core, stored: &Stored<SecretHeader>, version: Option<u6
     let (header, body) = secret_without(&stored.header, core.secret_body(stored)?, version, now);
     let mut write = core.put(stored.record.domain, stored.id(), stored.revision() + 1, &header, &body.encode()?)?;
     if let Write::Put { purge, .. } = &mut write {
-        *purge = true;
+        *purge = !core.still_to_ship(stored.record.domain, now)?;
     }
     Ok(write)
 }
