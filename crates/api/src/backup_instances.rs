@@ -70,6 +70,14 @@ pub struct InstanceDestination {
     /// Why the last try failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The last verification, and how many objects were not as they should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub findings: Option<u64>,
+    /// The last drill that ended well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drilled_at: Option<Time>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -183,6 +191,67 @@ pub struct BackupInstanceExtract {
     pub description: Option<String>,
 }
 
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceVerify {
+    pub id: String,
+    /// Id or name; absent: the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// quick: the list alone; full (default): every byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceDrill {
+    pub id: String,
+    /// Id or name; absent: the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// The moment to restore; absent: the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+}
+
+/// Work on an instance that has begun; its job's result says what was found.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceWork {
+    pub id: String,
+    pub job_id: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProtectionStatus {}
+
+/// Where protection stands.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Protection {
+    pub system_time: Time,
+    pub instances: Vec<BackupInstance>,
+    pub alarms: Vec<Alarm>,
+}
+
+/// Something that somebody must do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Alarm {
+    /// A word that stays the same: `not_protected`, `too_old`, `destination_failing` …
+    pub code: String,
+    /// What it is about: an instance's alias, or the system.
+    pub resource: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmList {}
+
 endpoint! {
     backup_instance_create: BackupInstanceCreate => BackupInstance, POST "/v1/backup-instances", Json 201, BackupRead, "backup-instance create", "Makes a backup instance, disabled.";
     backup_instance_list: BackupInstanceList => Page<BackupInstance>, GET "/v1/backup-instances", Query 200, BackupRead, "backup-instance list", "Lists backup instances.";
@@ -192,5 +261,9 @@ endpoint! {
     backup_instance_renew: BackupInstanceRenew => BackupInstance, POST "/v1/backup-instances/{id}/renew", Json 200, BackupRead, "backup-instance renew", "Moves its end.";
     backup_instance_delete: BackupInstanceDelete => NoBody, DELETE "/v1/backup-instances/{id}", Query 204, BackupRead, "backup-instance delete", "Ends a backup instance; what was sent stays where it is.";
     backup_instance_points: BackupInstancePoints => Page<PointStretch>, GET "/v1/backup-instances/{id}/points", Query 200, BackupRead, "backup-instance points", "Lists what its destinations can restore.";
+    backup_instance_verify: BackupInstanceVerify => InstanceWork, POST "/v1/backup-instances/{id}/verify", Json 202, BackupRead, "backup-instance verify", "Looks for what was altered, cut, exchanged, left out or set back.";
+    backup_instance_drill: BackupInstanceDrill => InstanceWork, POST "/v1/backup-instances/{id}/drill", Json 202, BackupRead, "backup-instance drill", "Restores a moment into a throw-away store and proves it, with a signed report.";
+    protection_status: ProtectionStatus => Protection, GET "/v1/protection/status", Query 200, BackupRead, "protection status", "Shows where protection stands, and what somebody must do.";
+    alarm_list: AlarmList => Page<Alarm>, GET "/v1/system/alarms", Query 200, BackupRead, "alarms list", "Lists what somebody must do.";
     backup_instance_extract: BackupInstanceExtract => Backup, POST "/v1/backup-instances/{id}/backups", Json 202, BackupRead, "backup-instance extract", "Makes a backup out of a moment: it is planned, restored and downloaded like any other.";
 }

@@ -18,7 +18,8 @@ macro_rules! for_each_endpoint {
                 RestoreQuery BackupRestore BackupContents;
             destinations: DestinationCreate DestinationList DestinationGet DestinationUpdate DestinationDelete DestinationCheck;
             backup_instances: BackupInstanceCreate BackupInstanceList BackupInstanceGet BackupInstanceEnable BackupInstanceExtend
-                BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract;
+                BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract BackupInstanceVerify BackupInstanceDrill
+                ProtectionStatus AlarmList;
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;
             system: SystemInfo ServicesStatus AnchorGet SystemActivate AuditList;

@@ -2,6 +2,7 @@
 
 mod conflict;
 pub mod destination;
+pub mod drill;
 pub mod extract;
 pub mod facts;
 pub mod history;

@@ -76,6 +76,7 @@ fn format(given: &Given<'_>) -> Result<Format, Failure> {
 /// What a noun is, for the overview.
 pub fn noun_about(noun: &str) -> &'static str {
     match noun {
+        "alarms" => "What somebody must do",
         "anchor" => "The keys that verify this system's archives",
         "archive" => "Archives, without a server",
         "backup" => "Backups of the system or of a domain",
@@ -88,6 +89,7 @@ pub fn noun_about(noun: &str) -> &'static str {
         "jobs" => "Long-running operations",
         "uploads" => "Large files sent in parts",
         "keys" => "Keys and their versions",
+        "protection" => "Where continuous protection stands",
         "records" => "The audit log",
         "policies" => "Policies of file encryption clients",
         "policysets" => "Sets that policies name: users, processes, resources, signatures",

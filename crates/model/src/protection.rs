@@ -1,5 +1,7 @@
 //! Continuous protection as records: where archives go, and the standing orders that send them there.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use crate::{DomainId, Id, Time};
@@ -87,6 +89,20 @@ pub struct InstanceHeader {
     /// While it is enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
+    /// What was proven last, by destination.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub proofs: BTreeMap<Id, Proofs>,
+}
+
+/// What was proven of an instance at one destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Proofs {
+    /// The last verification, and how much was wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<(Time, u64)>,
+    /// The last drill that ended well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drilled: Option<Time>,
 }
 
 /// What an enabled instance does.
@@ -157,6 +173,8 @@ impl InstanceHeader {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::{InstanceHeader, InstanceState, InstanceType};
     use crate::{DomainId, Time};
 
@@ -171,6 +189,7 @@ mod tests {
             created_at: Time(0),
             expires_at: None,
             order: None,
+            proofs: BTreeMap::new(),
         };
         // Enabled on May 1 with a range of 10 days, asked on May 20 for May 5: that needs 16.
         let now = at("2023-05-20T13:00:00Z");
@@ -194,6 +213,7 @@ mod tests {
             created_at: day(0),
             expires_at: Some(day(30)),
             order: None,
+            proofs: BTreeMap::new(),
         };
         for (at, state) in [
             (day(29), InstanceState::Disabled),

@@ -44,6 +44,8 @@ struct Pair {
 pub struct Told {
     /// The log's position up to which everything is there.
     pub shipped: Option<u64>,
+    /// The last entry there, by the stream's own numbers.
+    pub number: Option<u64>,
     /// Everything up to then is there.
     pub until: Option<Time>,
     pub objects: u64,
@@ -265,7 +267,7 @@ impl Step {
         let head = core.store.head().seq;
         let shipped = lock(&self.pair.shipper).step(&shipping, self.now).map_err(|e| e.to_string())?;
         let mut told = lock(&self.pair.told);
-        told.shipped = Some(head);
+        (told.shipped, told.number) = (Some(head), Some(shipped.number));
         // Nothing that was committed before this step began is missing there.
         told.until = Some(self.now.max(shipped.time));
         told.objects += shipped.objects;

@@ -11,6 +11,7 @@ pub mod retain;
 pub mod segment;
 pub mod ship;
 pub mod survey;
+pub mod verify;
 
 pub use catalogue::{Catalogue, NoPoint, Until};
 pub use epoch::Epoch;

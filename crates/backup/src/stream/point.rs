@@ -74,14 +74,27 @@ pub enum PointError {
     Purged(String),
     #[error("a file of the point cannot be written: {0}")]
     Io(#[from] std::io::Error),
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl PointError {
+    /// Whether it is the destination that fails, and trying again may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            PointError::Destination { error, .. } => error.is_transient(),
+            PointError::Archive(ArchiveError::Io(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 impl Opener<'_> {
-    fn at_destination<T>(&self, outcome: Result<T, DestinationError>) -> Result<T, PointError> {
+    pub(super) fn at_destination<T>(&self, outcome: Result<T, DestinationError>) -> Result<T, PointError> {
         outcome.map_err(|error| PointError::Destination { place: self.destination.describe(), error })
     }
 
-    fn trusted(&self, verdict: Verdict) -> Result<(), PointError> {
+    pub(super) fn trusted(&self, verdict: Verdict) -> Result<(), PointError> {
         match (&verdict, self.signer) {
             (Verdict::UnknownSigner { key_id }, Some(named)) if key_id == named => Ok(()),
             _ => Ok(verdict.require_pinned().map(|_| ())?),
@@ -163,7 +176,7 @@ fn stream_ids(s: &StreamPlace) -> (keyark_model::SystemId, keyark_model::Incarna
 }
 
 /// A name is a claim: the header decides (rules D4).
-fn belongs(header: &Header, stream: &StreamPlace, found: &Found, numbers: bool) -> Result<(), PointError> {
+pub(super) fn belongs(header: &Header, stream: &StreamPlace, found: &Found, numbers: bool) -> Result<(), PointError> {
     let misnamed = |what| Err(PointError::Misnamed { name: found.name.clone(), what });
     if (header.system, header.incarnation, header.stream) != (stream.system, stream.incarnation, Some(stream.stream)) {
         return misnamed("an archive of another stream");
@@ -174,7 +187,7 @@ fn belongs(header: &Header, stream: &StreamPlace, found: &Found, numbers: bool) 
     Ok(())
 }
 
-fn epoch_of(header: &Header, found: &Found) -> Result<Uuid, PointError> {
+pub(super) fn epoch_of(header: &Header, found: &Found) -> Result<Uuid, PointError> {
     let factors = header.wraps.iter().flat_map(|w| &w.factors);
     let mut epochs = factors.filter(|f| f.kind == FactorKind::EpochKey).filter_map(|f| Uuid::try_parse(&f.id).ok());
     epochs.next().ok_or_else(|| PointError::Misnamed { name: found.name.clone(), what: "an archive without an epoch" })

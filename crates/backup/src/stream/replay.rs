@@ -247,6 +247,24 @@ impl<'a> Replay<'a> {
     }
 }
 
+/// Whether a segment's entries are whole and join, from the hash before its first to the hash after its last.
+pub(super) fn check_segment<S: ReadAt>(segment: &Unlocked<'_, S>) -> Result<(), PointError> {
+    let (header, footer) = (segment.archive().header(), segment.archive().footer());
+    let (mut hash, mut number) = (footer.chain.before, header.positions.first.0 - 1);
+    for stored in segment.entries()? {
+        let (entry, _) = Entry::decode(&stored?.bytes).map_err(|e| PointError::Entry(e.to_string()))?;
+        if own_number(&entry, header.domain) != number + 1 || own_prev(&entry, header.domain) != hash {
+            return Err(PointError::Joint { before: number, after: own_number(&entry, header.domain) });
+        }
+        check_changes(&entry).map_err(|e| PointError::Entry(e.to_string()))?;
+        (number, hash) = (number + 1, own_hash(&entry, header.domain));
+    }
+    match (number, hash) == (header.positions.last.0, footer.chain.after) {
+        true => Ok(()),
+        false => Err(PointError::Joint { before: number, after: header.positions.last.0 }),
+    }
+}
+
 impl From<ArchiveError> for PointError {
     fn from(e: ArchiveError) -> Self {
         PointError::Archive(e)

@@ -1,6 +1,6 @@
 //! Backup instances: records of root that say what is protected, for how long, and where.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use keyark_api::backup_instances::{
     BackupInstance, BackupInstanceCreate, BackupInstanceDelete, BackupInstanceEnable, BackupInstanceExtend,
@@ -34,7 +34,7 @@ const INTERVAL_CHOSEN: u32 = 5;
 /// The longest that an instance is ordered for at a time; days.
 const DURATION_LONGEST: u32 = 3_660;
 
-type Instance = Stored<InstanceHeader>;
+pub type Instance = Stored<InstanceHeader>;
 
 /// The instance that each system has: of the root domain, a week, disabled until it has a destination.
 pub fn default_instance(core: &Core, now: Time) -> Result<Write> {
@@ -46,6 +46,7 @@ pub fn default_instance(core: &Core, now: Time) -> Result<Write> {
         created_at: now,
         expires_at: None,
         order: None,
+        proofs: BTreeMap::new(),
     };
     core.put(DomainId::ROOT, Core::new_id(now), 1, &header, b"")
 }
@@ -67,7 +68,7 @@ impl Core {
 }
 
 impl Ctx {
-    fn instance_load(&self, id: &str) -> Result<Instance> {
+    pub fn instance_load(&self, id: &str) -> Result<Instance> {
         let missing = || AppError::not_found(format_args!("the backup instance {id:?}"));
         let all = self.core.load_all::<InstanceHeader>(DomainId::ROOT)?;
         for stored in all {
@@ -79,7 +80,7 @@ impl Ctx {
     }
 
     /// The instance for somebody who may change it. An expired one can only be renewed.
-    fn instance_own(&self, id: &str) -> Result<Instance> {
+    pub fn instance_own(&self, id: &str) -> Result<Instance> {
         let stored = self.instance_load(id)?;
         self.require(right_of(stored.header.domain, false))?;
         self.check_match(stored.revision())?;
@@ -93,7 +94,7 @@ impl Ctx {
         }
     }
 
-    fn instance_shown(&self, stored: &Instance) -> Result<BackupInstance> {
+    pub fn instance_shown(&self, stored: &Instance) -> Result<BackupInstance> {
         let h = &stored.header;
         let mut destinations = Vec::new();
         let mut untils: Vec<Option<Time>> = Vec::new();
@@ -109,6 +110,9 @@ impl Ctx {
                 objects: told.objects,
                 bytes: told.bytes,
                 error: told.error,
+                verified_at: h.proofs.get(id).and_then(|p| p.verified).map(|(at, _)| at),
+                findings: h.proofs.get(id).and_then(|p| p.verified).map(|(_, findings)| findings),
+                drilled_at: h.proofs.get(id).and_then(|p| p.drilled),
             });
         }
         untils.sort_by(|a, b| b.cmp(a));
@@ -216,6 +220,7 @@ impl Handle<BackupInstanceCreate> for App {
             created_at: ctx.now,
             expires_at,
             order: None,
+            proofs: BTreeMap::new(),
         };
         let id = Core::new_id(ctx.now);
         let write = ctx.core.put(DomainId::ROOT, id, 1, &header, b"")?;
@@ -350,15 +355,15 @@ impl Handle<BackupInstanceDelete> for App {
 }
 
 /// One destination's stream of an instance.
-struct There {
-    name: String,
-    stored: Stored<DestinationHeader>,
-    place: StreamPlace,
+pub struct There {
+    pub name: String,
+    pub stored: Stored<DestinationHeader>,
+    pub place: StreamPlace,
 }
 
 impl Ctx {
     /// Where an instance's data is: at each destination, this life of the system before those that it came from.
-    fn there(&self, stored: &Instance) -> Result<Vec<There>> {
+    pub fn there(&self, stored: &Instance) -> Result<Vec<There>> {
         let order = stored.header.order.as_ref();
         let order =
             order.ok_or_else(|| AppError::new(ErrorCode::NoPoint, "the instance is disabled: it has no data"))?;
@@ -377,7 +382,7 @@ impl Ctx {
 
 impl Ctx {
     /// What is older than the range is hidden, not gone.
-    fn in_range(&self, stored: &Instance, at: Option<Time>) -> Result<()> {
+    pub fn in_range(&self, stored: &Instance, at: Option<Time>) -> Result<()> {
         match at.filter(|at| *at < stored.header.range_start(self.now)) {
             None => Ok(()),
             Some(at) => {

@@ -37,6 +37,8 @@ pub struct Running {
 
 struct Operation {
     scope: Option<DomainId>,
+    /// It stands in nobody's way: verification, drills.
+    beside: bool,
     progress: Arc<Progress>,
 }
 
@@ -44,13 +46,22 @@ impl Running {
     /// Registers an operation, unless one is in its way: its id is the error's.
     pub fn start(&self, id: Id, scope: Option<DomainId>) -> std::result::Result<Arc<Progress>, (Id, Option<DomainId>)> {
         let mut jobs = self.jobs.lock().expect("no panic while held");
-        let in_the_way = jobs.iter().find(|(_, o)| o.scope.is_none() || scope.is_none() || o.scope == scope);
+        let same = |o: &Operation| o.scope.is_none() || scope.is_none() || o.scope == scope;
+        let in_the_way = jobs.iter().find(|(_, o)| !o.beside && same(o));
         if let Some((id, other)) = in_the_way {
             return Err((*id, other.scope));
         }
         let progress = Arc::new(Progress::default());
-        jobs.insert(id, Operation { scope, progress: progress.clone() });
+        jobs.insert(id, Operation { scope, beside: false, progress: progress.clone() });
         Ok(progress)
+    }
+
+    /// Registers work beside the operations.
+    pub fn start_beside(&self, id: Id, scope: Option<DomainId>) -> Arc<Progress> {
+        let progress = Arc::new(Progress::default());
+        let operation = Operation { scope, beside: true, progress: progress.clone() };
+        self.jobs.lock().expect("no panic while held").insert(id, operation);
+        progress
     }
 
     pub fn end(&self, id: Id) {
@@ -70,7 +81,7 @@ impl Running {
     /// How far the operation on the whole system is, while one runs.
     pub fn of_system(&self) -> Option<Arc<Progress>> {
         let jobs = self.jobs.lock().expect("no panic while held");
-        jobs.values().find(|o| o.scope.is_none()).map(|o| o.progress.clone())
+        jobs.values().find(|o| !o.beside && o.scope.is_none()).map(|o| o.progress.clone())
     }
 
     /// How far a running job is.
@@ -147,7 +158,51 @@ impl Core {
     }
 }
 
+/// What work beside the operations came to: the job's result, and writes of root that go with it.
+pub type Outcome = (serde_json::Value, Vec<keyark_store::Write>);
+
 impl Ctx {
+    /// Starts work that is no operation and stands in nobody's way; its job's id.
+    pub async fn job_beside(
+        &self,
+        operation: &str,
+        domain: Option<DomainId>,
+        resource: Id,
+        work: impl FnOnce(&Progress) -> Result<Outcome> + Send + 'static,
+    ) -> Result<Id> {
+        let job = Core::new_id(self.now);
+        let header = JobHeader {
+            operation: operation.into(),
+            domain,
+            actor: self.caller()?.actor(),
+            resource,
+            started: self.now,
+            finished: None,
+            status: BackupStatus::InProgress,
+            failure: String::new(),
+            code: 0,
+            result: serde_json::Value::Null,
+        };
+        let write = self.core.put(DomainId::ROOT, job, 1, &header, b"")?;
+        let progress = self.app.running.start_beside(job, domain);
+        if let Err(e) = self.commit_in(DomainId::ROOT, resource.to_string(), vec![], vec![write]).await {
+            self.app.running.end(job);
+            return Err(e);
+        }
+        let (app, core) = (self.app.clone(), self.core.clone());
+        run_behind(move || {
+            let ended = match work(&progress) {
+                Ok((result, writes)) => core.job_end(job, app.now(), Ok(result), writes),
+                Err(e) => core.job_end(job, app.now(), Err(e), Vec::new()),
+            };
+            if let Err(e) = ended {
+                tracing::error!(%job, error = %e, "the end of a job could not be recorded");
+            }
+            app.running.end(job);
+        });
+        Ok(job)
+    }
+
     fn jobs(&self) -> Result<Vec<Stored<JobHeader>>> {
         let mut seen = Vec::new();
         for job in self.core.load_all::<JobHeader>(DomainId::ROOT)? {

@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod keys;
 pub mod policies;
 pub mod policy_sets;
+pub mod proofs;
 pub mod reset_admin;
 pub mod secrets;
 pub mod system;

@@ -3,4 +3,5 @@
 mod destinations;
 mod ground;
 mod model;
+mod proof;
 mod stream;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use keyark_api::ErrorCode;
 use keyark_backup::destination::local::Local;
+use keyark_backup::drill::SignedReport;
 use keyark_backup::stream::{NoPoint, PointError, Until};
 use keyark_model::{ChangeContent, Kind, Time};
 use keyark_server::recover::{Origin, RecoverError};
@@ -388,4 +389,80 @@ fn what_was_destroyed_leaves_the_log_once_it_was_sent_everywhere() {
         recovery_from(&data, Origin::Stream { destination: &place, until: Until::Time(before) }, &file).unwrap();
         assert_eq!(TestServer::start_again(&data).admin.decrypt(&ciphertext), "old data");
     }
+}
+
+#[test]
+fn a_drill_restores_proves_and_signs_and_alarms_say_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let there = folder.path().join("there");
+    destination(&server, "nas", &there);
+    let alarms = || -> Vec<String> {
+        server.admin.renew();
+        let all = server.admin.get("/v1/system/alarms").ok(200);
+        let mut codes: Vec<_> = all["resources"].as_array().unwrap().iter().map(|a| text(a, "code")).collect();
+        codes.sort();
+        codes.dedup();
+        codes.retain(|code| code != "disk_nearly_full");
+        codes
+    };
+    assert_eq!(alarms(), ["not_protected"], "of the default instance");
+    let key = backup_key(&server.admin, "system");
+    let id = protected(&server.admin, "system", &["nas"]);
+    assert_eq!(alarms(), ["backup_key_not_escrowed", "no_point", "not_protected"]);
+    let file = exported(&server.admin, &key);
+    let check = json!({ "file": file.0, "password": file.1 });
+    server.admin.post("/v1/backupkeys/check", check).ok(200);
+    server.protect();
+    assert_eq!(alarms(), ["not_protected"]);
+    for n in 0..40 {
+        server.admin.key(json!({ "name": format!("k{n}") }));
+    }
+    server.advance(10);
+    server.protect();
+
+    let path = format!("/v1/backup-instances/{id}");
+    let run = |verb: &str, fields: Value| {
+        let begun = server.admin.post(&format!("{path}/{verb}"), fields).ok(202);
+        job_ended(&server.admin, &text(&begun, "jobId"))
+    };
+    let drilled = run("drill", json!({}));
+    assert_eq!(drilled["status"], "completed", "{drilled}");
+    let report = &drilled["result"]["report"];
+    assert_eq!(
+        (&report["records"]["keys"], &report["keysProven"], &report["storeBuilt"]),
+        (&json!(40), &json!(3), &json!(true))
+    );
+    assert!(report["digestsCompared"].as_u64() > Some(0) && report["rpoSeconds"].as_i64() < Some(11), "{report}");
+    // Anybody who pinned the anchor can check it; nobody can change it.
+    let signed: SignedReport = serde_json::from_value(drilled["result"]["signed"].clone()).unwrap();
+    let anchor = &server.app().core().unwrap().anchor;
+    assert_eq!(signed.open(anchor).unwrap().records["keys"], 40);
+    let altered = SignedReport { report: signed.report.replace("\"keys\":40", "\"keys\":41"), ..signed.clone() };
+    assert!(altered.report != signed.report && altered.open(anchor).is_none());
+    assert!(walk(&server.settings.data.join("spool")).is_empty(), "nothing of the drill is left");
+
+    let verified = run("verify", json!({}));
+    assert_eq!((&verified["status"], &verified["result"]["findings"]), (&json!("completed"), &json!([])), "{verified}");
+    let shown = instance(&server.admin, &id);
+    assert_eq!(
+        (&shown["destinations"][0]["findings"], shown["destinations"][0].get("drilledAt").is_some()),
+        (&json!(0), true)
+    );
+    // What somebody does to it is found, and stays an alarm until it is mended.
+    let log = walk(&there).into_iter().find(|p| p.to_string_lossy().contains("/log/")).unwrap();
+    let good = std::fs::read(&log).unwrap();
+    std::fs::write(&log, &good[..good.len() - 1]).unwrap();
+    assert_eq!(run("verify", json!({}))["result"]["findings"].as_array().unwrap().len(), 1);
+    assert!(alarms().contains(&"verification_failed".to_owned()));
+    let failed = run("drill", json!({}));
+    assert_eq!(failed["status"], "failed", "{failed}");
+    std::fs::write(&log, &good).unwrap();
+    assert_eq!(run("verify", json!({ "depth": "quick" }))["result"]["readObjects"], 0);
+    assert_eq!(alarms(), ["not_protected"]);
+    // Nobody ships, nobody drills.
+    server.advance_days(32);
+    assert_eq!(alarms(), ["drill_overdue", "not_protected", "too_old"]);
+    let status = server.admin.get("/v1/protection/status").ok(200);
+    assert_eq!(status["instances"].as_array().unwrap().len(), 2);
 }

@@ -48,6 +48,7 @@ impl From<PointError> for AppError {
             PointError::Source(e) => return e.into(),
             PointError::Io(e) => return e.into(),
             PointError::NeedsKey { .. } => ErrorCode::BackupKeyMissing,
+            PointError::Cancelled => ErrorCode::Cancelled,
             PointError::Epoch { .. } => ErrorCode::WrongBackupKey,
             PointError::Purged(_) => ErrorCode::NoPoint,
             PointError::Note { .. } | PointError::Misnamed { .. } | PointError::Entry(_) | PointError::Joint { .. } => {

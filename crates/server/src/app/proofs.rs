@@ -1,0 +1,256 @@
+//! Proofs of protection: verification, drills, and what stands in its way.
+
+use std::time::Instant;
+
+use keyark_api::backup_instances::{
+    Alarm, AlarmList, BackupInstance, BackupInstanceDrill, BackupInstanceVerify, InstanceWork, Protection,
+    ProtectionStatus,
+};
+use keyark_api::{ErrorCode, Page, PageQuery};
+use keyark_backup::drill::{Drill, DrillError, SignedReport, drill};
+use keyark_backup::stream::verify::{Depth, verify};
+use keyark_backup::stream::{Catalogue, Opener, Until};
+use keyark_model::protection::{InstanceHeader, InstanceState, Proofs};
+use keyark_model::{DomainId, Id, Time};
+use keyark_store::Write;
+
+use super::backupkeys::right_of;
+use super::core::Core;
+use super::ctx::Ctx;
+use super::error::{AppError, Result};
+use super::instances::There;
+use super::{App, Handle, Reply};
+
+/// Days after which an instance wants a new drill.
+const DRILL_DAYS: i64 = 31;
+/// An instance is late when nothing arrived for so many of its intervals, and for a minute at least.
+const LATE_INTERVALS: i64 = 3;
+/// The disk is nearly full from here on; percent.
+const DISK_FULL: u64 = 80;
+
+impl From<DrillError> for AppError {
+    fn from(e: DrillError) -> Self {
+        match e {
+            DrillError::Point(e) => e.into(),
+            DrillError::Source(e) => e.into(),
+            DrillError::Io(e) => e.into(),
+            DrillError::Cancelled(e) => AppError::new(ErrorCode::Cancelled, e.to_string()),
+            e => AppError::new(ErrorCode::ArchiveDamaged, format!("the drill failed: {e}")),
+        }
+    }
+}
+
+impl Ctx {
+    /// The instance's streams at the destination that is meant.
+    fn meant(&self, there: Vec<There>, destination: Option<&str>) -> Result<Vec<There>> {
+        let id = match destination {
+            None => there.first().map(|t| t.stored.id()),
+            Some(wanted) => Some(self.core.destination_load(wanted)?.id()),
+        };
+        let mine: Vec<There> = there.into_iter().filter(|t| Some(t.stored.id()) == id).collect();
+        match mine.is_empty() {
+            true => Err(AppError::invalid("the instance does not send to that destination")),
+            false => Ok(mine),
+        }
+    }
+}
+
+impl Core {
+    /// The write that notes a proof beside the instance.
+    fn proof_write(&self, instance: Id, destination: Id, note: impl FnOnce(&mut Proofs)) -> Result<Vec<Write>> {
+        // It may have been deleted meanwhile: then nobody needs the proof.
+        let Ok(stored) = self.load::<InstanceHeader>(DomainId::ROOT, instance) else { return Ok(Vec::new()) };
+        let mut header = stored.header.clone();
+        note(header.proofs.entry(destination).or_default());
+        Ok(vec![self.put_header(&stored, &header)?])
+    }
+}
+
+impl Handle<BackupInstanceVerify> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupInstanceVerify) -> Result<Reply<InstanceWork>> {
+        let stored = ctx.instance_own(&r.id)?;
+        let depth = match r.depth.as_deref() {
+            None | Some("full") => Depth::Full,
+            Some("quick") => Depth::Quick,
+            Some(_) => return Err(AppError::invalid("depth is quick or full")),
+        };
+        let there = ctx.meant(ctx.there(&stored)?, r.destination.as_deref())?;
+        let (core, id, now) = (ctx.core.clone(), stored.id(), ctx.now);
+        let order = stored.header.order.clone();
+        let told = order.and_then(|o| Some(self.protection.told(&core, &o, there.first()?.stored.id())));
+        let known = told.and_then(|t| Some((t.number?, t.until?)));
+        let job = ctx.job_beside("Backup instance verify", stored.header.domain, id, move |progress| {
+            let mut found = Vec::new();
+            let (mut objects, mut read_objects, mut read_bytes, mut points) = (0, 0, 0, Vec::new());
+            let keys = core.backup_keys_open()?;
+            let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
+            let destination = there[0].stored.id();
+            for (n, there) in there.iter().enumerate() {
+                let place = core.destination_open(&there.stored)?;
+                let opener = Opener { destination: place.as_ref(), anchor: &core.anchor, signer: None, keys: &keys };
+                // A life before this one may never have been sent here.
+                if n > 0 && Catalogue::read(place.as_ref(), there.place)?.fulls.is_empty() {
+                    continue;
+                }
+                let told = verify(&opener, &there.place, depth, known.filter(|_| n == 0), progress)?;
+                objects += told.objects;
+                read_objects += told.read_objects;
+                read_bytes += told.read_bytes;
+                found.extend(told.findings);
+                points.extend(told.points);
+            }
+            let count = found.len() as u64;
+            let writes = core.proof_write(id, destination, |p| p.verified = Some((now, count)))?;
+            let result = serde_json::json!({
+                "destination": there[0].name,
+                "objects": objects,
+                "readObjects": read_objects,
+                "readBytes": read_bytes,
+                "findings": found,
+                "points": points,
+            });
+            Ok((result, writes))
+        });
+        Ok(Reply::json(InstanceWork { id: id.to_string(), job_id: job.await?.to_string() }))
+    }
+}
+
+impl Handle<BackupInstanceDrill> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupInstanceDrill) -> Result<Reply<InstanceWork>> {
+        let stored = ctx.instance_load(&r.id)?;
+        ctx.require(right_of(stored.header.domain, true))?;
+        ctx.check_match(stored.revision())?;
+        ctx.in_range(&stored, r.at)?;
+        let there = ctx.meant(ctx.there(&stored)?, r.destination.as_deref())?;
+        let (core, app, id, now, at) = (ctx.core.clone(), ctx.app.clone(), stored.id(), ctx.now, r.at);
+        let job = ctx.job_beside("Backup instance drill", stored.header.domain, id, move |progress| {
+            let began = Instant::now();
+            let keys = core.backup_keys_open()?;
+            let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
+            let destination = there[0].stored.id();
+            let mut refused = None;
+            for there in &there {
+                let place = core.destination_open(&there.stored)?;
+                let catalogue = Catalogue::read(place.as_ref(), there.place)?;
+                let plan = match catalogue.plan(at.map_or(Until::Newest, Until::Time)) {
+                    Ok(plan) => plan,
+                    Err(e) => {
+                        refused = refused.or(Some(e));
+                        continue;
+                    }
+                };
+                let _hold = app.protection.hold(plan.full.time);
+                let opener = Opener { destination: place.as_ref(), anchor: &core.anchor, signer: None, keys: &keys };
+                let point = opener.point(&there.place, &plan, &app.folder.spool())?;
+                let known_until = catalogue.points().last().map_or(point.time, |i| i.known_until);
+                let report = drill(
+                    &Drill {
+                        point: &point,
+                        destination: there.name.clone(),
+                        asked: at,
+                        protected_until: known_until,
+                        started_at: now,
+                        elapsed: &|| began.elapsed().as_millis() as u64,
+                    },
+                    progress,
+                )?;
+                let signed = SignedReport::of(&report, &core.signer);
+                let writes = core.proof_write(id, destination, |p| p.drilled = Some(now))?;
+                let result = serde_json::json!({ "report": report, "signed": signed });
+                return Ok((result, writes));
+            }
+            Err(refused.map_or_else(|| AppError::internal("an instance without a stream"), Into::into))
+        });
+        Ok(Reply::json(InstanceWork { id: id.to_string(), job_id: job.await?.to_string() }))
+    }
+}
+
+/// What an instance's state asks for.
+fn alarms_of(i: &BackupInstance, now: Time, out: &mut Vec<Alarm>) {
+    let mut say = |code: &str, message: String| {
+        out.push(Alarm { code: code.into(), resource: i.alias.clone(), message });
+    };
+    for warning in &i.warnings {
+        let (code, message) = warning.split_once(": ").unwrap_or(("warning", warning));
+        say(code, message.into());
+    }
+    if i.state != InstanceState::Enabled {
+        return;
+    }
+    let late = (i64::from(i.interval.unwrap_or(0)) * LATE_INTERVALS).max(60);
+    match i.protected_until {
+        None => say("no_point", "nothing is protected yet; look at the errors of its destinations".into()),
+        Some(until) if now.0 - until.0 > late * 1_000_000 => {
+            say(
+                "too_old",
+                format!("everything up to {until} is protected, and nothing since; look at its destinations"),
+            );
+        }
+        Some(_) => {}
+    }
+    for d in &i.destinations {
+        if let Some(error) = &d.error {
+            say("destination_failing", format!("{}: {error}", d.name));
+        }
+        if let Some(findings) = d.findings.filter(|n| *n > 0) {
+            say(
+                "verification_failed",
+                format!(
+                    "{}: the last verification found {findings} objects or gaps; verify it again and look at the job's result",
+                    d.name
+                ),
+            );
+        }
+    }
+    let since = i.destinations.iter().filter_map(|d| d.drilled_at).max().or(i.enabled_at);
+    if since.is_some_and(|at| now >= at.plus_seconds(DRILL_DAYS * 86_400)) {
+        say(
+            "drill_overdue",
+            format!("no drill for {DRILL_DAYS} days; run `keyark backup-instance drill --id {}`", i.id),
+        );
+    }
+}
+
+impl Ctx {
+    fn protection(&self) -> Result<Protection> {
+        let (mut instances, mut alarms) = (Vec::new(), Vec::new());
+        for stored in self.core.load_all::<InstanceHeader>(DomainId::ROOT)? {
+            if self.sees_scope(stored.header.domain)? {
+                let shown = self.instance_shown(&stored)?;
+                alarms_of(&shown, self.now, &mut alarms);
+                instances.push(shown);
+            }
+        }
+        if self.domain()? == DomainId::ROOT {
+            let mut say = |code: &str, message: String| {
+                alarms.push(Alarm { code: code.into(), resource: "system".into(), message });
+            };
+            if let Some(warning) = self.core.clock_warning(self.now) {
+                say("clock_doubtful", warning);
+            }
+            if let Some(used) = disk_used(self.app.folder.path()).filter(|used| *used >= DISK_FULL) {
+                say("disk_nearly_full", format!("{used} % of the data folder's disk are used; make room"));
+            }
+        }
+        Ok(Protection { system_time: self.now, instances, alarms })
+    }
+}
+
+/// Used part of a path's file system; percent.
+fn disk_used(path: &std::path::Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    let used = stat.f_blocks.checked_sub(stat.f_bfree)?;
+    (used * 100).checked_div(used + stat.f_bavail)
+}
+
+impl Handle<ProtectionStatus> for App {
+    async fn handle(&self, ctx: &Ctx, _: ProtectionStatus) -> Result<Reply<Protection>> {
+        Ok(Reply::json(ctx.protection()?))
+    }
+}
+
+impl Handle<AlarmList> for App {
+    async fn handle(&self, ctx: &Ctx, _: AlarmList) -> Result<Reply<Page<Alarm>>> {
+        Ok(Reply::json(PageQuery::from_wire(None, Some(-1)).of(ctx.protection()?.alarms)))
+    }
+}
