@@ -6,7 +6,7 @@ use keyark_backup::Destination;
 use keyark_backup::destination;
 use keyark_backup::stream::survey;
 use keyark_model::protection::Address;
-use serde_json::json;
+use keyark_model::{DomainId, Id, Incarnation, SystemId, Time};
 
 use crate::failure::Failure;
 use crate::options;
@@ -23,6 +23,35 @@ pub fn command() -> Command {
                 .help("The destination: a folder, or s3://bucket/prefix/"),
         )
         .args(options::args())
+}
+
+/// One stretch of one stream: every entry between can be restored.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    scope: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<DomainId>,
+    from: Time,
+    to: Time,
+    /// Nothing was left out up to then.
+    known_until: Time,
+    first_position: u64,
+    last_position: u64,
+    /// Each opens a part of it at least.
+    backup_keys: Vec<Id>,
+    full_archives: usize,
+    segments: usize,
+    bytes: u64,
+    system: SystemId,
+    incarnation: Incarnation,
+    stream: String,
+}
+
+#[derive(serde::Serialize)]
+struct Lines {
+    total: usize,
+    resources: Vec<Line>,
 }
 
 /// Opens what a command line names: a folder, or a bucket as `s3://bucket/prefix/?region=R&endpoint=URL`. Credentials of a
@@ -68,28 +97,28 @@ pub fn run(format: Format, matches: &ArgMatches) -> Result<(), Failure> {
         let sizes = catalogue.fulls.iter().map(|f| &f.found).chain(catalogue.segments.iter().map(|s| &s.found));
         let bytes: u64 = sizes.map(|f| f.size).sum();
         for stretch in catalogue.points() {
-            lines.push(json!({
-                "system": catalogue.place.system,
-                "incarnation": catalogue.place.incarnation,
-                "stream": catalogue.place.stream,
-                "scope": seen.domain.map_or("system", |_| "domain"),
-                "domain": seen.domain,
-                "from": stretch.from.time,
-                "to": stretch.to.time,
-                "knownUntil": stretch.known_until,
-                "firstPosition": stretch.from.number,
-                "lastPosition": stretch.to.number,
-                "backupKeys": seen.backup_keys,
-                "fullArchives": catalogue.fulls.len(),
-                "segments": catalogue.segments.len(),
-                "bytes": bytes,
-            }));
+            lines.push(Line {
+                scope: seen.domain.map_or("system", |_| "domain"),
+                domain: seen.domain,
+                from: stretch.from.time,
+                to: stretch.to.time,
+                known_until: stretch.known_until,
+                first_position: stretch.from.number,
+                last_position: stretch.to.number,
+                backup_keys: seen.backup_keys.iter().copied().collect(),
+                full_archives: catalogue.fulls.len(),
+                segments: catalogue.segments.len(),
+                bytes,
+                system: catalogue.place.system,
+                incarnation: catalogue.place.incarnation,
+                stream: catalogue.place.stream.hyphenated().to_string(),
+            });
         }
     }
     if lines.is_empty() {
         return Err(Failure::NotFound(format!("{from}: there is nothing that a stream left there")));
     }
-    output::show_value(&json!({ "resources": lines, "total": lines.len() }), format)
+    output::show_value(&Lines { total: lines.len(), resources: lines }, format)
 }
 
 #[cfg(test)]

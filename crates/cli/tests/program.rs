@@ -262,3 +262,71 @@ fn after_a_recovery_a_person_pins_the_new_anchor_and_old_archives_verify_under_t
     assert!(verified.contains("\"verdict\": \"signed\""), "{verified}");
     server.end();
 }
+
+#[test]
+fn what_a_running_server_sent_is_listed_and_recovered() {
+    let home = tempfile::tempdir().unwrap();
+    let no_tls = ["--no-tls", "--listen", "127.0.0.1:0"];
+    let run = |line: &str| keyark(home.path()).args(line.split(' ')).output().unwrap();
+    let server = Serving::start(keyark(home.path()).arg("serve").args(no_tls), "First password");
+    let url = server.said("Keyark serves at");
+    let first = server.said("First password of admin, good for 24 hours, in");
+    std::fs::write(home.path().join("password"), "correct horse battery staple").unwrap();
+    let change = "--username admin --new-password-file password";
+    out(&run(&format!("self changepw --url {url} --password-file {first} {change}")));
+    out(&run(&format!("login {url} --user admin --password-file password --yes")));
+    let made: serde_json::Value = serde_json::from_str(&out(&run("backupkeys create --scope system"))).unwrap();
+    let key = made["id"].as_str().unwrap();
+    out(&run(&format!("backupkeys download --id {key} --file key.jwe --password-file password")));
+    let nas = home.path().join("nas");
+    std::fs::create_dir(&nas).unwrap();
+    out(&run(&format!("destination create --name nas --path {}", nas.display())));
+    out(&run("backup-instance create --type system --alias all"));
+    out(&run("backup-instance enable --id all --destinations nas --interval 1"));
+    out(&run("keys create --name k1"));
+    // The server ships by itself; what it says is what is there.
+    let listed = || -> Option<serde_json::Value> {
+        let shown = run("points --from nas");
+        shown.status.success().then(|| serde_json::from_slice(&shown.stdout).unwrap())
+    };
+    let holds_after = |position: u64| {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let all = listed();
+            let last = all.as_ref().map_or(0, |all| all["resources"][0]["lastPosition"].as_u64().unwrap());
+            if last > position {
+                return all.unwrap()["resources"][0].clone();
+            }
+            assert!(std::time::Instant::now() < until, "nothing was sent after {position}: {all:?}");
+        }
+    };
+    let before = holds_after(0);
+    out(&run("keys create --name k2"));
+    let after = holds_after(before["lastPosition"].as_u64().unwrap());
+    assert_eq!((&after["scope"], &after["backupKeys"][0]), (&"system".into(), &key.into()));
+    server.end();
+    std::fs::remove_dir_all(home.path().join("keyark-data")).unwrap();
+
+    let recover = "recover --from nas --backup-key key.jwe --password-file password --data";
+    let position = before["lastPosition"].as_u64().unwrap();
+    let told = out(&run(&format!("{recover} old --position {position}")));
+    assert!(told.contains("Nothing goes out until you have looked at it"), "{told}");
+    let newest = out(&run(&format!("{recover} new")));
+    let count = |told: &str| -> u64 { told.split(' ').nth(1).unwrap().parse().unwrap() };
+    assert!(count(&newest) > count(&told), "one key more: {told} {newest}");
+    // Wrong times, places and options are told apart, by words and by exit status.
+    for (line, code, words) in [
+        (format!("{recover} no --at 2001-01-01T00:00:00Z"), 3, "the first point is"),
+        (format!("{recover} no --at 2101-01-01T00:00:00Z"), 3, "the last point is"),
+        (format!("{recover} no --at yesterday"), 2, "--at"),
+        (format!("{recover} no --position 1"), 3, "the first point is"),
+        ("points --from nowhere".to_owned(), 3, "cannot be reached"),
+        ("points --from old".to_owned(), 3, "there is nothing that a stream left there"),
+    ] {
+        let refused = run(&line);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(code), "{line}: {said}");
+        assert!(said.contains(words), "{line}: {said}");
+        assert!(!home.path().join("no/store.db").exists());
+    }
+}

@@ -218,7 +218,7 @@ fn finish(
     std::fs::rename(building, folder.store())
         .and_then(|()| std::fs::File::open(folder.path())?.sync_all())
         .map_err(|source| RecoverError::Io { path: folder.store(), source })?;
-    for ending in ["-wal", "-shm"] {
+    for ending in ["-wal", "-shm", "-lock"] {
         let mut left = building.as_os_str().to_owned();
         left.push(ending);
         let _ = std::fs::remove_file(left);

@@ -4,4 +4,5 @@ mod destinations;
 mod ground;
 mod model;
 mod proof;
+mod story;
 mod stream;
