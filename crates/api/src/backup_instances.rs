@@ -1,5 +1,7 @@
 //! Backup instances: standing orders that protect a domain or the system continuously.
 
+use std::collections::BTreeSet;
+
 use keyark_model::Time;
 use keyark_model::protection::{InstanceState, InstanceType};
 use schemars::JsonSchema;
@@ -215,6 +217,39 @@ pub struct BackupInstanceDrill {
     pub at: Option<Time>,
 }
 
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceRestore {
+    pub id: String,
+    /// As it was after the last change up to then; absent: the newest point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// Id or name; absent: the first that has the point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Only these, as kind:id, keys without the kind; absent: everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<String>,
+    /// What happens to what exists: fail (default), skip, overwrite, rename or newVersion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<String>,
+    /// Bring back what was deleted since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub include_deleted: bool,
+    /// Ids of keys whose material comes back although it was destroyed since.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub include_destroyed: BTreeSet<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupInstanceReset {
+    pub id: String,
+    /// The id or alias again: its data is deleted everywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
 /// Work on an instance that has begun; its job's result says what was found.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -265,5 +300,7 @@ endpoint! {
     backup_instance_drill: BackupInstanceDrill => InstanceWork, POST "/v1/backup-instances/{id}/drill", Json 202, BackupRead, "backup-instance drill", "Restores a moment into a throw-away store and proves it, with a signed report.";
     protection_status: ProtectionStatus => Protection, GET "/v1/protection/status", Query 200, BackupRead, "protection status", "Shows where protection stands, and what somebody must do.";
     alarm_list: AlarmList => Page<Alarm>, GET "/v1/system/alarms", Query 200, BackupRead, "alarms list", "Lists what somebody must do.";
+    backup_instance_restore: BackupInstanceRestore => InstanceWork, POST "/v1/backup-instances/{id}/restore", Json 202, BackupRead, "backup-instance restore", "Restores keys, secrets or all of a moment into the domain.";
+    backup_instance_reset: BackupInstanceReset => InstanceWork, POST "/v1/backup-instances/{id}/reset", Json 202, BackupRead, "backup-instance reset", "Deletes its data everywhere; it is disabled then.";
     backup_instance_extract: BackupInstanceExtract => Backup, POST "/v1/backup-instances/{id}/backups", Json 202, BackupRead, "backup-instance extract", "Makes a backup out of a moment: it is planned, restored and downloaded like any other.";
 }

@@ -117,6 +117,9 @@ pub struct Order {
     pub quorum: u32,
     /// Between two looks for what is new; seconds.
     pub interval: u32,
+    /// It is being reset: nothing more is sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ending: bool,
 }
 
 /// What an instance is now.

@@ -71,7 +71,8 @@ impl Core {
     fn enabled(&self, now: Time) -> Result<Vec<(Stored<InstanceHeader>, Order)>> {
         let all = self.load_all::<InstanceHeader>(DomainId::ROOT)?;
         let enabled = all.into_iter().filter(|i| i.header.state(now) == InstanceState::Enabled);
-        Ok(enabled.filter_map(|i| i.header.order.clone().map(|order| (i, order))).collect())
+        let ordered = enabled.filter_map(|i| i.header.order.clone().map(|order| (i, order)));
+        Ok(ordered.filter(|(_, order)| !order.ending).collect())
     }
 
     /// Whether something that is destroyed in a domain now has still to be sent somewhere.

@@ -81,6 +81,19 @@ impl Ctx {
         self.principal.as_ref().ok_or_else(AppError::unauthorized)
     }
 
+    /// The same call, for what goes on after its answer.
+    pub fn going_on(&self) -> Ctx {
+        Ctx {
+            app: self.app.clone(),
+            core: self.core.clone(),
+            principal: self.principal.clone(),
+            now: self.now,
+            request: Request { if_match: None, idempotency_key: None, ..self.request.clone() },
+            action: self.action,
+            trace: Mutex::default(),
+        }
+    }
+
     /// The domain where the call happens.
     pub fn domain(&self) -> Result<DomainId> {
         Ok(self.caller()?.domain)

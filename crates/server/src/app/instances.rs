@@ -295,6 +295,7 @@ impl Handle<BackupInstanceEnable> for App {
             destinations,
             quorum,
             interval,
+            ending: false,
         };
         let alias = r.alias.unwrap_or_else(|| stored.header.alias.clone());
         let header = InstanceHeader { alias, order: Some(order), ..stored.header.clone() };
@@ -429,14 +430,29 @@ impl Handle<BackupInstancePoints> for App {
 impl Handle<BackupInstanceExtract> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstanceExtract) -> Result<Reply<Backup>> {
         let stored = ctx.instance_own(&r.id)?;
-        let mut there = ctx.there(&stored)?;
-        if let Some(wanted) = &r.destination {
-            let id = ctx.core.destination_load(wanted)?.id();
+        let description = r.description.unwrap_or_else(|| format!("of the backup instance {:?}", stored.header.alias));
+        let begun = ctx.moment(&stored, r.at, r.destination.as_deref(), description).await?;
+        self.backup_begin(ctx, begun).await
+    }
+}
+
+impl Ctx {
+    /// A backup to be, of a moment: from the first destination that has it.
+    pub async fn moment(
+        &self,
+        stored: &Instance,
+        at: Option<Time>,
+        destination: Option<&str>,
+        description: String,
+    ) -> Result<Begun> {
+        let mut there = self.there(stored)?;
+        if let Some(wanted) = destination {
+            let id = self.core.destination_load(wanted)?.id();
             there.retain(|t| t.stored.id() == id);
         }
-        ctx.in_range(&stored, r.at)?;
-        let until = r.at.map_or(Until::Newest, Until::Time);
-        let core = ctx.core.clone();
+        self.in_range(stored, at)?;
+        let until = at.map_or(Until::Newest, Until::Time);
+        let core = self.core.clone();
         let found = tokio::task::spawn_blocking(move || {
             // The first destination that has it; what the others lack is said of the first.
             let mut refused = None;
@@ -454,15 +470,14 @@ impl Handle<BackupInstanceExtract> for App {
         });
         let (there, plan) = found.await.map_err(AppError::internal)??;
         let order = stored.header.order.as_ref().ok_or_else(|| AppError::internal("an instance without an order"))?;
-        let key = ctx.core.load::<BackupKeyHeader>(DomainId::ROOT, order.backup_key)?;
-        let begun = Begun {
+        let key = self.core.load::<BackupKeyHeader>(DomainId::ROOT, order.backup_key)?;
+        Ok(Begun {
             scope: stored.header.domain,
             key,
-            description: r.description.unwrap_or_else(|| format!("of the backup instance {:?}", stored.header.alias)),
+            description,
             since: None,
             filters: Vec::new(),
             from: Origin::Point(Box::new(PointOf { destination: there.stored, place: there.place, plan })),
-        };
-        self.backup_begin(ctx, begun).await
+        })
     }
 }

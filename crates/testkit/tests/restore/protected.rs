@@ -123,11 +123,41 @@ fn a_domain_takes_a_moment_out_of_its_instance_and_restores_from_it() {
     restore(&one.admin, &backup, json!({ "includeDeleted": true }));
     assert_eq!(key_names(&one.admin), ["k", "later"]);
     assert_eq!(one.admin.decrypt(&ciphertext), "of the domain");
+    // The same in one step: refused whole where something is in the way, and nothing is written.
+    let path_restore = format!("/v1/backup-instances/{id}/restore");
+    let in_one = |fields: Value| {
+        let begun = one.admin.post(&path_restore, fields).ok(202);
+        job_ended(&one.admin, &text(&begun, "jobId"))
+    };
+    one.admin.post("/v1/vault/keys2", json!({ "name": "also" })).ok(201);
+    let refused = in_one(json!({ "at": before, "conflict": "fail" }));
+    assert_eq!((&refused["status"], &refused["errorCode"]), (&json!("failed"), &json!(1023)), "{refused}");
+    one.admin.delete("/v1/vault/keys2/k?confirm=k").ok(204);
+    assert_eq!(key_names(&one.admin), ["also", "later"]);
+    let done = in_one(json!({ "at": before, "includeDeleted": true }));
+    assert_eq!((&done["status"], &done["result"]["restore"]["restored"]), (&json!("completed"), &json!(1)), "{done}");
+    assert_eq!(one.admin.decrypt(&ciphertext), "of the domain");
+    let wrong = server.admin.post(&path_restore, json!({}));
+    wrong.fails(ErrorCode::NotFound, "backup instance");
     // Outside of what is there.
     let early = one.admin.post(&path, json!({ "at": before.plus_seconds(-7200) }));
     early.fails(ErrorCode::NoPoint, "the first point is");
     let late = one.admin.post(&path, json!({ "at": server.now().plus_seconds(7200) }));
     late.fails(ErrorCode::NoPoint, "the last point is");
+
+    // A reset deletes all of it, named twice, and the instance can begin anew.
+    let reset = format!("/v1/backup-instances/{id}/reset");
+    one.admin.post(&reset, json!({})).fails(ErrorCode::ConfirmNeeded, "is deleted at every destination");
+    let there = folder.path().join("there");
+    assert!(walk(&there).len() > 3);
+    let begun = one.admin.post(&reset, json!({ "confirm": "all" })).ok(202);
+    let ended = job_ended(&one.admin, &text(&begun, "jobId"));
+    assert_eq!(ended["status"], "completed", "{ended}");
+    assert_eq!(walk(&there).iter().filter(|p| !p.to_string_lossy().contains("/owner/")).count(), 0);
+    assert_eq!(instance(&one.admin, &id)["state"], "disabled");
+    assert_eq!(server.protect(), 0);
+    one.admin.post(&format!("/v1/backup-instances/{id}/enable"), json!({ "destinations": ["nas"] })).ok(200);
+    assert_eq!(server.protect(), 1);
 }
 
 #[test]
