@@ -121,6 +121,38 @@ impl Protection {
     }
 }
 
+/// Where all enabled instances stand together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub instances: u64,
+    /// Up to then each of them is protected; absent when one never was, or there is none.
+    pub until: Option<Time>,
+    pub failing: u64,
+}
+
+/// The moment up to which as many destinations as the quorum asks for have everything.
+pub fn protected_until(order: &Order, untils: impl Iterator<Item = Option<Time>>) -> Option<Time> {
+    let mut untils: Vec<Option<Time>> = untils.collect();
+    untils.sort_by(|a, b| b.cmp(a));
+    untils.get((order.quorum as usize).checked_sub(1)?).copied().flatten()
+}
+
+impl Protection {
+    /// How things stand, for who watches.
+    pub fn standing(&self, core: &Core, now: Time) -> Result<Standing> {
+        let (mut standing, mut oldest) = (Standing::default(), Some(now));
+        for (_, order) in core.enabled(now)? {
+            let told: Vec<Told> = order.destinations.iter().map(|d| self.told(core, &order, *d)).collect();
+            standing.instances += 1;
+            standing.failing += told.iter().filter(|t| t.error.is_some()).count() as u64;
+            let until = protected_until(&order, told.iter().map(|t| t.until));
+            oldest = oldest.zip(until).map(|(a, b)| a.min(b));
+        }
+        standing.until = oldest.filter(|_| standing.instances > 0);
+        Ok(standing)
+    }
+}
+
 /// Records that an entry of such an action made unreadable for good; deletions are told by their changes.
 const DESTROYING: [&str; 2] = ["key_destroy", "secret_destroy"];
 

@@ -1,15 +1,22 @@
 //! What no archive may hold: every archive that a test's server made is opened and searched for it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
-use keyark_archive::Archive;
+use keyark_archive::{Archive, RecordRef};
+use keyark_backup::Destination as _;
+use keyark_backup::destination::list_all;
+use keyark_backup::destination::local::Local;
 use keyark_backup::source;
+use keyark_backup::stream::{Opener, survey};
+use keyark_backup::take::name_of;
 use keyark_crypto::keyring::KekOwner;
 use keyark_crypto::root::{FileRoot, RootOfTrust as _};
+use keyark_crypto::seal::{Kek, generation_of};
 use keyark_crypto::wrap::Purpose;
 use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, KekHeader, NodeHeader};
-use keyark_model::{DomainId, Id, Kind};
+use keyark_model::{ChangeContent, DomainId, Entry, Id, Kind};
 use keyark_server::app::Core;
 
 use crate::TestServer;
@@ -138,6 +145,60 @@ pub(crate) fn every_archive(server: &TestServer) {
             a.header().id.0 == backup.id().0 && a.verify(&core.anchor).is_ok_and(|v| v.require_pinned().is_ok())
         }) {
             searched(&file_in_clear(&path, key.id(), &material), &known, &backup.id().to_string());
+        }
+    }
+}
+
+/// Opens every archive of every stream in a folder and searches it, and every object as it lies there, for what none may hold.
+///
+/// # Panics
+/// When one holds any of that, or does not open.
+pub fn no_canary_at(server: &TestServer, folder: &Path) {
+    let core = server.app().core().expect("no restore is running");
+    let (known, keys) = (canaries(server), core.backup_keys_open().expect("they open"));
+    let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
+    let place = Local::open(folder).expect("a destination");
+    let opener = Opener { destination: &place, anchor: &core.anchor, signer: None, keys: &keys };
+    for found in list_all(&place, "").expect("a list") {
+        let bytes = place.read(&found.name, 0..found.size).expect("readable");
+        searched(&bytes, &known, &found.name);
+    }
+    for seen in survey(&place).expect("a list") {
+        let stream = seen.catalogue.place;
+        let segments = seen.catalogue.segments.iter().map(|s| &s.found);
+        for found in seen.catalogue.fulls.iter().map(|f| &f.found).chain(segments) {
+            let archive = Archive::open(place.read(&found.name, 0..found.size).expect("readable")).expect("an archive");
+            let epoch = opener.epoch_of(&stream, archive.header(), found).expect("its epoch");
+            let unlocked = archive.unlock(&epoch.opening()).expect("it opens");
+            let keks: HashMap<(DomainId, u32), Kek> = unlocked
+                .keks()
+                .expect("its KEKs")
+                .into_iter()
+                .map(|k| ((k.domain, k.generation as u32), Kek::new(k.generation as u32, k.key)))
+                .collect();
+            let mut clear = Vec::new();
+            let mut add = |r: &RecordRef<'_>| {
+                clear.extend_from_slice(r.header);
+                let kek = generation_of(r.body).and_then(|generation| keks.get(&(r.domain, generation)));
+                let body = kek.and_then(|kek| kek.open(&name_of(r), r.header, r.body).ok());
+                clear.extend_from_slice(body.as_ref().map_or(b"", |b| b.expose()));
+            };
+            for record in unlocked.records().expect("records") {
+                add(&RecordRef::of(&record.expect("a record")));
+            }
+            let mut raw = Vec::new();
+            for stored in unlocked.entries().expect("entries") {
+                let stored = stored.expect("an entry");
+                raw.extend_from_slice(&stored.bytes);
+                let (entry, _) = Entry::decode(&stored.bytes).expect("an entry");
+                for c in &entry.changes {
+                    if let ChangeContent::Put { header, body } = &c.content {
+                        let (kind, domain, id, revision, time) = (c.kind, entry.domain, c.id, c.revision, entry.time);
+                        add(&RecordRef { kind, domain, id, revision, time, header, body });
+                    }
+                }
+            }
+            searched(&[raw, clear].concat(), &known, &found.name);
         }
     }
 }

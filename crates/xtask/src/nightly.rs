@@ -118,6 +118,9 @@ mod tests {
             "Material::import(",
             "Material::import_pem",
             "RecordFacts::of_header",
+            "Note::parse",
+            "StreamObject::parse",
+            "SignedReport",
         ] {
             assert!(texts.contains(parser), "no target gives input to {parser}");
         }

@@ -129,6 +129,11 @@ impl Opener<'_> {
         Err(PointError::NeedsKey { epoch: id, needs })
     }
 
+    /// The key of the epoch that an archive's header names.
+    pub fn epoch_of(&self, stream: &StreamPlace, header: &Header, found: &Found) -> Result<Epoch, PointError> {
+        self.epoch(stream, epoch_of(header, found)?)
+    }
+
     /// Reads what a plan names and makes the point of it, in a new folder below `within`.
     pub fn point(&self, stream: &StreamPlace, plan: &ChainPlan, within: &std::path::Path) -> Result<Point, PointError> {
         let folder = tempfile::Builder::new().prefix("point-").tempdir_in(within)?;

@@ -24,6 +24,7 @@ use super::ctx::{Ctx, account_of, confirmed};
 use super::error::{AppError, Result};
 use super::records::Stored;
 use super::{App, Handle, Reply};
+use crate::protection::protected_until;
 
 /// Days that an instance may be asked for.
 const RANGE: std::ops::RangeInclusive<u32> = 7..=600;
@@ -115,9 +116,7 @@ impl Ctx {
                 drilled_at: h.proofs.get(id).and_then(|p| p.drilled),
             });
         }
-        untils.sort_by(|a, b| b.cmp(a));
-        let needed = h.order.as_ref().map(|o| o.quorum as usize);
-        let protected_until = needed.and_then(|n| untils.get(n.checked_sub(1)?).copied().flatten());
+        let protected_until = h.order.as_ref().and_then(|o| protected_until(o, untils.into_iter()));
         let mut warnings = Vec::new();
         if h.state(self.now) == InstanceState::Disabled {
             warnings.push("not_protected: it is disabled; enable it with a destination and a backup key".into());

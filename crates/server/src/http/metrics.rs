@@ -47,6 +47,12 @@ pub struct SystemFacts {
     /// Seconds that the clock is behind the newest entry.
     pub clock_behind: u64,
     pub keys_open: u64,
+    /// Backup instances that are enabled.
+    pub instances: u64,
+    /// Seconds since the moment up to which every enabled instance is protected; absent when one never was.
+    pub protected_age: Option<f64>,
+    /// Destinations of enabled instances whose last try failed.
+    pub destinations_failing: u64,
 }
 
 /// The whole page, in OpenMetrics text.
@@ -92,6 +98,13 @@ fn register_system(all: &mut Registry, system: &SystemFacts) {
     let help = "1 while the clock is too far behind the change log to be believed";
     all.register("clock_doubtful", help, ConstGauge::new(i64::from(doubtful)));
     all.register("keys_open", "Keys in the cache of open keys", gauge(system.keys_open));
+    all.register("backup_instances_enabled", "Backup instances that protect", gauge(system.instances));
+    if let Some(age) = system.protected_age {
+        let help = "Seconds since the moment up to which every enabled backup instance is protected";
+        all.register("protected_age_seconds", help, ConstGauge::new(age));
+    }
+    let help = "Destinations of enabled backup instances whose last try failed";
+    all.register("destinations_failing", help, gauge(system.destinations_failing));
 }
 
 /// The encoder takes no more than `i64::MAX`.
@@ -157,6 +170,7 @@ fn system_facts(app: &App, core: &Core) -> Result<SystemFacts, AppError> {
     let with = |status: BackupStatus| catalogue.iter().filter(|b| b.header.status == status).count() as u64;
     let own = catalogue.iter().filter(|b| b.header.status == BackupStatus::Completed && !b.header.uploaded);
     let newest = own.filter_map(|b| b.header.finished_at).max();
+    let protection = app.protection.standing(core, now)?;
     Ok(SystemFacts {
         position: core.store.head().seq,
         records,
@@ -165,6 +179,9 @@ fn system_facts(app: &App, core: &Core) -> Result<SystemFacts, AppError> {
         not_escrowed: core.escrow_warning(None, now)?.is_some(),
         clock_behind: core.clock_behind(now).unsigned_abs(),
         keys_open: core.keys.held(),
+        instances: protection.instances,
+        protected_age: protection.until.map(|t| (now.0 - t.0).max(0) as f64 / 1e6),
+        destinations_failing: protection.failing,
     })
 }
 
@@ -233,6 +250,9 @@ mod tests {
             not_escrowed: true,
             clock_behind: 7,
             keys_open: 1,
+            instances: 2,
+            protected_age: Some(3.5),
+            destinations_failing: 1,
         };
         render(&counters, &Snapshot { system: Some(system), disk_free: Some(1 << 30), ..Snapshot::default() })
     }

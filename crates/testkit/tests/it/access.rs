@@ -356,7 +356,7 @@ fn what_nobody_may_is_recorded_without_a_name_and_what_changes_something_with_on
     let done: BTreeSet<_> = calls.iter().filter(|c| c.status < 300).map(|c| c.action).collect();
     let tried: BTreeSet<_> = calls.iter().map(|c| c.action).collect();
     // These want another state before, or a confirmation; here they are refused, and that is recorded.
-    let another = "backup_instance_extract domain_delete key_activate key_link_delete key_resume key_suspend key_undelete key_undestroy secret_destroy secret_undelete";
+    let another = "backup_instance_drill backup_instance_extract backup_instance_restore backup_instance_verify domain_delete key_activate key_link_delete key_resume key_suspend key_undelete key_undestroy secret_destroy secret_undelete";
     assert_eq!(tried.difference(&done).copied().collect::<Vec<_>>().join(" "), another);
 }
 

@@ -8,8 +8,10 @@ use keyark_backup::drill::SignedReport;
 use keyark_backup::stream::{NoPoint, PointError, Until};
 use keyark_model::{ChangeContent, Kind, Time};
 use keyark_server::recover::{Origin, RecoverError};
+use keyark_testkit::canaries::no_canary_at;
 use keyark_testkit::client::text;
 use keyark_testkit::s3::{self, S3Server};
+use keyark_testkit::server::PASSWORD;
 use keyark_testkit::{Client, TestServer};
 use serde_json::{Value, json};
 
@@ -158,6 +160,35 @@ fn a_domain_takes_a_moment_out_of_its_instance_and_restores_from_it() {
     assert_eq!(server.protect(), 0);
     one.admin.post(&format!("/v1/backup-instances/{id}/enable"), json!({ "destinations": ["nas"] })).ok(200);
     assert_eq!(server.protect(), 1);
+}
+
+#[test]
+fn no_stream_holds_what_must_not_leave_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let d = crate::take::furnished(&server);
+    backup_key(&server.admin, "system");
+    let (all, one) = (folder.path().join("all"), folder.path().join("one"));
+    destination(&server, "all", &all);
+    destination(&server, "one", &one);
+    let quotas = json!({ "quotas": { "backupRangeDays": 40 } });
+    server.admin.patch(&format!("/v1/domains/{}", d.id), quotas).ok(200);
+    protected(&server.admin, "system", &["all"]);
+    protected(&d.admin, "extended", &["one"]);
+    server.protect();
+    // Everything that makes such a thing, while it is watched: logins, backup keys, KEKs, users, secrets.
+    server.advance(10);
+    server.nobody().post("/v1/auth/tokens", json!({ "username": "admin", "password": PASSWORD })).ok(200);
+    backup_key(&d.admin, "domain");
+    let user = json!({ "username": "somebody", "password": PASSWORD });
+    d.admin.post("/v1/usermgmt/users", user).ok(201);
+    d.admin.post(&format!("/v1/domains/{}/rotate-kek", d.id), json!({})).ok(200);
+    d.admin.key(json!({ "name": "new" }));
+    let reset = json!({ "name": "reset", "password": "another password" });
+    let _ = server.admin.post("/v1/auth/changepw", reset);
+    assert_eq!(server.protect(), 2);
+    no_canary_at(&server, &all);
+    no_canary_at(&server, &one);
 }
 
 #[test]
@@ -490,6 +521,12 @@ fn a_drill_restores_proves_and_signs_and_alarms_say_what_is_missing() {
     std::fs::write(&log, &good).unwrap();
     assert_eq!(run("verify", json!({ "depth": "quick" }))["result"]["readObjects"], 0);
     assert_eq!(alarms(), ["not_protected"]);
+    let measured = || server.nobody().get("/metrics").body;
+    let page = String::from_utf8(measured()).unwrap();
+    for line in ["keyark_backup_instances_enabled 1", "keyark_destinations_failing 0", "keyark_protected_age_seconds 0"]
+    {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
     // Nobody ships, nobody drills.
     server.advance_days(32);
     assert_eq!(alarms(), ["drill_overdue", "not_protected", "too_old"]);
