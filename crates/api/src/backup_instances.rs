@@ -1,6 +1,6 @@
 //! Backup instances: standing orders that protect a domain or the system continuously.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyark_model::Time;
 use keyark_model::protection::{InstanceState, InstanceType};
@@ -243,6 +243,58 @@ pub struct BackupInstanceRestore {
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+pub struct BackupInstanceData {
+    pub id: String,
+    /// A day in UTC, like 2026-05-01.
+    pub date: String,
+    /// keys or secrets; absent: both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// full, incremental, rotated, changed, destroyed or deleted; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// Id or name; absent: the first that has the day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+}
+
+/// What an instance holds of a day.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceData {
+    pub date: String,
+    pub destination: String,
+    /// The exact points in time that were compared.
+    pub from: Time,
+    pub to: Time,
+    /// Kind → category → how many.
+    pub counts: BTreeMap<String, BTreeMap<String, u64>>,
+    pub skip: u64,
+    pub limit: u64,
+    pub total: u64,
+    pub resources: Vec<InstanceItem>,
+}
+
+/// A key or secret in one list of a day.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct InstanceItem {
+    pub kind: String,
+    pub id: String,
+    /// Empty where only its end is known.
+    pub name: String,
+    /// full, incremental (created on that day), rotated, changed (in its state), destroyed or deleted.
+    pub category: String,
+    /// The newest.
+    pub version: u64,
+    pub state: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct BackupInstanceReset {
     pub id: String,
     /// The id or alias again: its data is deleted everywhere.
@@ -296,6 +348,7 @@ endpoint! {
     backup_instance_renew: BackupInstanceRenew => BackupInstance, POST "/v1/backup-instances/{id}/renew", Json 200, BackupRead, "backup-instance renew", "Moves its end.";
     backup_instance_delete: BackupInstanceDelete => NoBody, DELETE "/v1/backup-instances/{id}", Query 204, BackupRead, "backup-instance delete", "Ends a backup instance; what was sent stays where it is.";
     backup_instance_points: BackupInstancePoints => Page<PointStretch>, GET "/v1/backup-instances/{id}/points", Query 200, BackupRead, "backup-instance points", "Lists what its destinations can restore.";
+    backup_instance_data: BackupInstanceData => InstanceData, GET "/v1/backup-instances/{id}/data", Query 200, BackupRead, "backup-instance data", "Shows what it holds of a date: keys and secrets, and what became of them on that day.";
     backup_instance_verify: BackupInstanceVerify => InstanceWork, POST "/v1/backup-instances/{id}/verify", Json 202, BackupRead, "backup-instance verify", "Looks for what was altered, cut, exchanged, left out or set back.";
     backup_instance_drill: BackupInstanceDrill => InstanceWork, POST "/v1/backup-instances/{id}/drill", Json 202, BackupRead, "backup-instance drill", "Restores a moment into a throw-away store and proves it, with a signed report.";
     protection_status: ProtectionStatus => Protection, GET "/v1/protection/status", Query 200, BackupRead, "protection status", "Shows where protection stands, and what somebody must do.";

@@ -18,7 +18,7 @@ macro_rules! for_each_endpoint {
                 RestoreQuery BackupRestore BackupContents;
             destinations: DestinationCreate DestinationList DestinationGet DestinationUpdate DestinationDelete DestinationCheck;
             backup_instances: BackupInstanceCreate BackupInstanceList BackupInstanceGet BackupInstanceEnable BackupInstanceExtend
-                BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract BackupInstanceVerify BackupInstanceDrill BackupInstanceRestore BackupInstanceReset
+                BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract BackupInstanceData BackupInstanceVerify BackupInstanceDrill BackupInstanceRestore BackupInstanceReset
                 ProtectionStatus AlarmList;
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;

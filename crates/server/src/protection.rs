@@ -34,6 +34,8 @@ struct Pair {
     failures: AtomicU32,
     /// Until when the owner's mark need not be looked at again; µs.
     owned: AtomicI64,
+    /// The open destination, with its connections, and the revision of the record that names it.
+    place: Mutex<Option<(u64, Arc<dyn Destination>)>>,
     /// The midnight up to which retention was looked after; µs.
     retained: AtomicI64,
     told: Mutex<Told>,
@@ -274,7 +276,7 @@ impl Step {
         let core = &self.core;
         let said = |e: crate::app::error::AppError| e.message;
         let stored = core.load::<DestinationHeader>(DomainId::ROOT, self.destination).map_err(said)?;
-        let place = core.destination_open(&stored).map_err(said)?;
+        let place = self.place(&stored).map_err(said)?;
         if self.now.0 >= self.pair.owned.load(Ordering::Acquire) {
             let ancestors = core.ancestors();
             let claim = owner::Claim { system: core.system, incarnation: core.incarnation, ancestors: &ancestors };
@@ -314,6 +316,18 @@ impl Step {
             }
         }
         Ok(())
+    }
+
+    fn place(&self, stored: &Stored<DestinationHeader>) -> Result<Arc<dyn Destination>> {
+        let mut kept = lock(&self.pair.place);
+        if let Some((revision, place)) = kept.as_ref()
+            && *revision == stored.revision()
+        {
+            return Ok(place.clone());
+        }
+        let opened: Arc<dyn Destination> = self.core.destination_open(stored)?.into();
+        *kept = Some((stored.revision(), opened.clone()));
+        Ok(opened)
     }
 
     /// Carries out yesterday's statement and makes today's, if there is anything to remove.

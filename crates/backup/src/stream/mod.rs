@@ -12,6 +12,7 @@ pub mod segment;
 pub mod ship;
 pub mod survey;
 pub mod verify;
+pub mod view;
 
 pub use catalogue::{Catalogue, NoPoint, Until};
 pub use epoch::Epoch;

@@ -176,6 +176,7 @@ const CASES: &[Case] = &[
     ("backup_instance_verify", "/v1/backup-instances/{system_instance}/verify", "{}", SystemBackup, 412),
     ("backup_instance_drill", "/v1/backup-instances/{instance}/drill", "{}", DomainRestore, 412),
     ("backup_instance_drill", "/v1/backup-instances/{system_instance}/drill", "{}", SystemRestore, 412),
+    ("backup_instance_data", "/v1/backup-instances/{instance}/data?date=soon", "", BackupRead, 400),
     ("backup_instance_restore", "/v1/backup-instances/{instance}/restore", "{}", DomainRestore, 412),
     ("backup_instance_restore", "/v1/backup-instances/{system_instance}/restore", "{}", SystemRestore, 412),
     ("backup_instance_reset", "/v1/backup-instances/{instance}/reset", r#"{"confirm": "guard"}"#, DomainBackup, 412),

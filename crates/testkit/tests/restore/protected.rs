@@ -533,3 +533,53 @@ fn a_drill_restores_proves_and_signs_and_alarms_say_what_is_missing() {
     let status = server.admin.get("/v1/protection/status").ok(200);
     assert_eq!(status["instances"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn a_day_shows_what_was_there_and_what_became_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    backup_key(&server.admin, "system");
+    destination(&server, "nas", &folder.path().join("there"));
+    for name in ["stays", "rotates", "ends", "goes", "sleeps"] {
+        server.admin.key(json!({ "name": name }));
+    }
+    let id = protected(&server.admin, "system", &["nas"]);
+    server.protect();
+    server.advance_days(1);
+    server.admin.renew();
+    let by = &server.admin;
+    by.post("/v1/vault/keys2/rotates/versions", json!({})).ok(201);
+    by.post("/v1/vault/keys2/ends/destroy", json!({ "confirm": "ends" })).ok(200);
+    by.post("/v1/vault/keys2/sleeps/suspend", json!({})).ok(200);
+    by.delete("/v1/vault/keys2/goes?confirm=goes").ok(204);
+    by.key(json!({ "name": "new" }));
+    by.post("/v1/vault/secrets", json!({ "name": "s", "key": "stays", "material": "AAAA" })).ok(201);
+    by.key(json!({ "name": "short" }));
+    by.delete("/v1/vault/keys2/short?confirm=short").ok(204);
+    server.protect();
+    let data = |query: &str| server.admin.get(&format!("/v1/backup-instances/{id}/data?{query}"));
+    let shown = data("date=2026-01-02&limit=-1").ok(200);
+    let counts = json!({
+        "keys": { "full": 5, "incremental": 1, "rotated": 1, "changed": 2, "destroyed": 1, "deleted": 2 },
+        "secrets": { "incremental": 1 },
+    });
+    assert_eq!((&shown["counts"], &shown["total"]), (&counts, &json!(13)), "{shown}");
+    let names = |category: &str| -> Vec<String> {
+        let shown = data(&format!("date=2026-01-02&kind=keys&category={category}")).ok(200);
+        let mut names: Vec<_> = shown["resources"].as_array().unwrap().iter().map(|i| text(i, "name")).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("incremental"), ["new"]);
+    assert_eq!(names("rotated"), ["rotates"]);
+    assert_eq!(names("destroyed"), ["ends"]);
+    assert_eq!(names("changed"), ["ends", "sleeps"]);
+    let page = data("date=2026-01-02&category=full&skip=3&limit=1").ok(200);
+    assert_eq!((page["resources"].as_array().unwrap().len(), &page["total"]), (1, &json!(5)));
+    // The day on which it was enabled begins with its first full archive; the days before are not there.
+    assert_eq!(data("date=2026-01-01").ok(200)["counts"], json!({ "keys": { "full": 5 } }));
+    data("date=2025-12-31").fails(ErrorCode::NoPoint, "the first point is");
+    data("date=2026-01-03").fails(ErrorCode::InvalidParam, "still to come");
+    data("date=2026-02-31").fails(ErrorCode::InvalidParam, "a day like");
+    data("date=2026-01-02&category=some").fails(ErrorCode::InvalidParam, "category is");
+}

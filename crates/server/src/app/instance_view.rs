@@ -1,0 +1,110 @@
+//! What a backup instance holds of a date.
+
+use keyark_api::backup_instances::{BackupInstanceData, InstanceData, InstanceItem};
+use keyark_backup::stream::view::{self, Category, Wanted};
+use keyark_backup::stream::{Catalogue, NoPoint, Opener, Until};
+use keyark_model::protection::midnight;
+use keyark_model::{Kind, Time};
+
+use super::ctx::Ctx;
+use super::error::{AppError, Result};
+use super::{App, Handle, Reply};
+
+/// Lines in one answer.
+const LINES: u64 = 100;
+const LINES_MOST: u64 = 10_000;
+const DAY: i64 = 86_400;
+
+fn word<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T> {
+    serde_json::from_value(text.into()).map_err(|_| AppError::invalid(what))
+}
+
+impl Handle<BackupInstanceData> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupInstanceData) -> Result<Reply<InstanceData>> {
+        let stored = ctx.instance_load(&r.id)?;
+        let date = format!("{}T00:00:00Z", r.date);
+        let start: Time = date.parse().map_err(|_| AppError::invalid("date is a day like 2026-05-01, in UTC"))?;
+        let start = midnight(start);
+        let end = Time(start.plus_seconds(DAY).0 - 1);
+        if start > ctx.now {
+            return Err(AppError::invalid("that day is still to come"));
+        }
+        ctx.in_range(&stored, Some(end))?;
+        let kind = match r.kind.as_deref() {
+            None => None,
+            Some(word) if word == Kind::Key.word() => Some(Kind::Key),
+            Some(word) if word == Kind::Secret.word() => Some(Kind::Secret),
+            Some(_) => return Err(AppError::invalid("kind is keys or secrets")),
+        };
+        let what = "category is full, incremental, rotated, changed, destroyed or deleted";
+        let category: Option<Category> = r.category.as_deref().map(|c| word(c, what)).transpose()?;
+        let limit = r.limit.map_or(LINES, |n| u64::try_from(n).unwrap_or(LINES_MOST)).min(LINES_MOST);
+        let wanted = Wanted { kind, category, skip: r.skip.unwrap_or(0), limit };
+        let mut there = ctx.there(&stored)?;
+        if let Some(destination) = &r.destination {
+            let id = ctx.core.destination_load(destination)?.id();
+            there.retain(|t| t.stored.id() == id);
+        }
+        let (app, core) = (ctx.app.clone(), ctx.core.clone());
+        let viewed = tokio::task::spawn_blocking(move || {
+            let keys = core.backup_keys_open()?;
+            let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
+            let mut refused = None;
+            for there in there {
+                let place = core.destination_open(&there.stored)?;
+                let catalogue = Catalogue::read(place.as_ref(), there.place)?;
+                // The day's last point, or the newest if the day is not over; its first, or the first at all.
+                let last = catalogue.plan(Until::Time(end)).or_else(|e| match e {
+                    NoPoint::AfterLast { last, .. } if last.time >= start => catalogue.plan(Until::Newest),
+                    e => Err(e),
+                });
+                let first = catalogue.plan(Until::Time(start)).or_else(|e| match e {
+                    NoPoint::BeforeFirst { first } if first.time <= end => catalogue.plan(Until::Number(first.number)),
+                    e => Err(e),
+                });
+                let (first, last) = match (first, last) {
+                    (Ok(first), Ok(last)) => (first, last),
+                    (Err(e), _) | (_, Err(e)) => {
+                        refused = refused.or(Some(e));
+                        continue;
+                    }
+                };
+                let _hold = app.protection.hold(first.full.time);
+                let opener = Opener { destination: place.as_ref(), anchor: &core.anchor, signer: None, keys: &keys };
+                let spool = app.folder.spool();
+                let (first, last) =
+                    (opener.point(&there.place, &first, &spool)?, opener.point(&there.place, &last, &spool)?);
+                return Ok((there.name, view::day(&first, &last, start, &wanted)?, wanted));
+            }
+            Err(refused.map_or_else(|| AppError::invalid("the instance does not send to that destination"), Into::into))
+        });
+        let (destination, view, wanted) = viewed.await.map_err(AppError::internal)??;
+        let category_word = |c: &Category| serde_json::to_value(c).map(|v| v.as_str().unwrap_or_default().to_owned());
+        let mut counts = std::collections::BTreeMap::new();
+        for ((kind, category), n) in &view.counts {
+            let of: &mut std::collections::BTreeMap<String, u64> = counts.entry(kind.word().to_owned()).or_default();
+            of.insert(category_word(category).map_err(AppError::internal)?, *n);
+        }
+        let resources = view.items.iter().map(|i| {
+            Ok(InstanceItem {
+                kind: i.kind.word().into(),
+                id: i.id.to_string(),
+                name: i.name.clone(),
+                category: category_word(&i.category).map_err(AppError::internal)?,
+                version: i.version,
+                state: i.state.clone(),
+            })
+        });
+        Ok(Reply::json(InstanceData {
+            date: r.date,
+            destination,
+            from: view.from.time,
+            to: view.to.time,
+            counts,
+            skip: wanted.skip,
+            limit: wanted.limit,
+            total: view.total,
+            resources: resources.collect::<Result<_>>()?,
+        }))
+    }
+}
