@@ -6,6 +6,7 @@ mod clock;
 mod figures;
 mod least;
 mod raw;
+mod streams;
 mod verbs;
 
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ fn run(keys: u64, budget: Duration) -> Outcome<PerKey> {
     let verify = verify(&base, &archive, budget)?;
     one_key(&base, &archive, budget)?;
     let restore = restore(&base, &archive, folder, budget)?;
+    streams::run(&base, folder, restore)?;
     let per = |spent: Spent| spent.wall / keys as f64;
     Ok(PerKey { keys, backup: per(backup), restore: per(restore), verify: per(verify) })
 }

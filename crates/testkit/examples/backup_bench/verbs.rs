@@ -16,6 +16,7 @@ use keyark_crypto::{SecretBytes, random};
 use keyark_model::key::KeyHeader;
 use keyark_model::system::NodeHeader;
 use keyark_model::{ArchiveId, Id, Kind};
+use keyark_server::app::Core;
 use keyark_server::app::backups::made_new;
 use keyark_server::boot;
 use keyark_store::{Options, Store};
@@ -61,32 +62,28 @@ impl Base {
         let (core, spent) = timed(|| {
             let archive = source::open(archive, &self.anchor, None)?;
             let opened = source::unlock(&archive, self.backup_key, &self.backup_key_material)?;
-            let links = Links::of(vec![&opened])?;
-            let mut extras = made_new(NOW)?;
-            extras.push(signing()?);
-            let (facts, options, root) = (Facts::default(), RestoreOptions::default(), &self.root);
-            let restore = SystemRestore {
-                links: &links,
-                root,
-                facts: &facts,
-                options: &options,
-                extras,
-                replaced: None,
-                now: NOW,
-            };
-            build(&restore, into, &Progress::default())?;
-            let core = boot::open(Store::open(into, Options::default())?, &self.root)?;
-            let stored = core.load::<KeyHeader>(domain(), self.wanted)?;
-            let material = KeyBody::decode_one(stored.header.spec, &core.open_body(&stored)?, 0)?;
-            let message = symmetric::decrypt(&material.ok_or("a key without material")?, b"", &self.ciphertext)?;
-            match message.expose() == MESSAGE {
-                true => Ok(core),
-                false => Err("the restored key decrypts to something else".into()),
-            }
+            self.built(&Links::of(vec![&opened])?, into)
         })?;
         drop(core);
         boot::remove_database(into);
         Ok(spent)
+    }
+
+    /// Builds a store of a chain, opens it as a server does, and decrypts.
+    pub fn built(&self, links: &Links<'_, '_>, into: &Path) -> Outcome<Core> {
+        let mut extras = made_new(NOW)?;
+        extras.push(signing()?);
+        let (facts, options, root) = (Facts::default(), RestoreOptions::default(), &self.root);
+        let restore = SystemRestore { links, root, facts: &facts, options: &options, extras, replaced: None, now: NOW };
+        build(&restore, into, &Progress::default())?;
+        let core = boot::open(Store::open(into, Options::default())?, &self.root)?;
+        let stored = core.load::<KeyHeader>(domain(), self.wanted)?;
+        let material = KeyBody::decode_one(stored.header.spec, &core.open_body(&stored)?, 0)?;
+        let message = symmetric::decrypt(&material.ok_or("a key without material")?, b"", &self.ciphertext)?;
+        match message.expose() == MESSAGE {
+            true => Ok(core),
+            false => Err("the restored key decrypts to something else".into()),
+        }
     }
 
     /// Signature and hash of the file, as anybody with the anchor can check them.

@@ -1,0 +1,173 @@
+//! A stream: what shipping costs, and what a second in the middle of many changes costs to restore.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+use keyark_backup::destination::local::Local;
+use keyark_backup::destination::{Found, list_all};
+use keyark_backup::stream::point::{self, Opener};
+use keyark_backup::stream::{
+    Catalogue, PointError, SegmentName, Shipper, Shipping, StreamObject, StreamPlace, Until, ship::Shipped,
+};
+use keyark_crypto::seal::RecordName;
+use keyark_model::{Kind, Outcome as Ended, Time};
+use keyark_store::{Batch, Draft, Page, Write};
+use uuid::Uuid;
+
+use crate::base::{Base, NOW, domain};
+use crate::clock::{Spent, timed};
+use crate::figures::{Figure, Outcome, Target, number};
+
+/// Entries that one commit brings.
+const BATCH: usize = 200;
+const STREAM: Uuid = Uuid::from_u128(1);
+
+impl Base {
+    fn ship(&self, shipper: &mut Shipper, to: &Local, spool: &Path, now: Time) -> Outcome<Shipped> {
+        let shipping = Shipping {
+            store: &self.store,
+            keyring: &self.keyring,
+            signer: &self.signer,
+            stream: STREAM,
+            domain: None,
+            backup_key: self.backup_key,
+            backup_key_material: &self.backup_key_material,
+            destination: to,
+            spool,
+            audit_from: NOW,
+            day: NOW,
+            heartbeat: 300,
+        };
+        Ok(shipper.step(&shipping, now)?)
+    }
+
+    /// Writes every key once more, an entry for each.
+    fn change_all(&self, now: Time) -> Outcome<u64> {
+        let (mut after, mut changed) = (None, 0);
+        loop {
+            let page = Page { after, limit: BATCH as u64, ..Page::default() };
+            let records = self.store.page(domain(), Kind::Key, &page)?;
+            let Some(last) = records.last() else { return Ok(changed) };
+            after = Some(last.id);
+            let mut entries = Vec::new();
+            for r in records {
+                let named = |revision| RecordName { domain: r.domain, kind: r.kind, id: r.id, version: 0, revision };
+                let body = self.keyring.open(&named(r.revision), &r.header, &r.body)?;
+                let revision = r.revision + 1;
+                let body = self.keyring.seal(&named(revision), &r.header, body.expose())?;
+                let change = Write::Put { kind: r.kind, id: r.id, revision, header: r.header, body, purge: false };
+                entries.push(Draft {
+                    domain: domain(),
+                    actor: "local|bench".into(),
+                    request_id: String::new(),
+                    action: "key_update".into(),
+                    target: String::new(),
+                    outcome: Ended::Success,
+                    changes: vec![change],
+                });
+            }
+            changed += entries.len() as u64;
+            self.store.commit(Batch { must: Vec::new(), entries }, now)?;
+        }
+    }
+}
+
+pub fn run(base: &Base, folder: &Path, plain: Spent) -> Outcome {
+    let keys = base.keys;
+    let (there, spool) = (folder.join("there"), folder.join("spool"));
+    std::fs::create_dir(&there)?;
+    std::fs::create_dir(&spool)?;
+    let (place, mut shipper) = (Local::open(&there)?, Shipper::default());
+    base.keyring.reserved(keyark_crypto::keyring::KekOwner::Domain(domain()), 1, 3 * keys);
+    base.ship(&mut shipper, &place, &spool, NOW)?;
+    let changed = base.change_all(NOW.plus_seconds(10))?;
+    let (sent, shipped) = timed(|| base.ship(&mut shipper, &place, &spool, NOW.plus_seconds(20)))?;
+    let raw = written_raw(&folder.join("raw-bytes"), sent.bytes)?;
+    Figure::new(format!("ship {changed} changes: entries a second"), sent.entries as f64 / shipped.wall, "/s")
+        .note(format!("{} s CPU", number(shipped.cpu)))
+        .limit(
+            sent.bytes as f64 / raw / (sent.bytes as f64 / sent.entries as f64),
+            "writing and fsync of as many bytes",
+        )
+        .target(Target::AtLeast(10_000.0))
+        .print();
+    Figure::new(format!("ship {changed} changes: bytes a change"), sent.bytes as f64 / sent.entries as f64, "B")
+        .print();
+
+    // A second in the middle of them.
+    let middle = base.store.head().seq - changed / 2;
+    let keyed = HashMap::from([(base.backup_key, &base.backup_key_material)]);
+    let opener = Opener { destination: &place, anchor: &base.anchor, signer: None, keys: &keyed };
+    let identity = base.store.identity();
+    let stream = StreamPlace { system: identity.system, incarnation: identity.incarnation, stream: STREAM };
+    let into = folder.join("point.db");
+    let (objects, restored) = timed(|| {
+        let point = point::open(&opener, &stream, Until::Number(middle), &spool)?;
+        point
+            .with_links::<(), Failed>(|links| Ok(drop(base.built(links, &into).map_err(|e| Failed(e.to_string()))?)))
+            .map_err(|e| e.0)?;
+        Ok(point.objects)
+    })?;
+    keyark_server::boot::remove_database(&into);
+    Figure::new(format!("restore to a second within {keys} keys and {changed} changes"), restored.wall, "s")
+        .note(format!("{objects} objects, {} s CPU", number(restored.cpu)))
+        .limit(plain.wall, "a plain full restore")
+        .target(Target::Ratio(2.0))
+        .print();
+
+    // A year of daily full archives and merged segments, and today's small ones: what a list of them costs.
+    let names = year(&stream);
+    let count = names.len();
+    let (stretches, listed) = timed(|| Ok(Catalogue::of(stream, names).points().len()))?;
+    if stretches != 1 {
+        return Err("a year without a gap is one stretch".into());
+    }
+    let (_, list) = timed(|| Ok(list_all(&place, "")?))?;
+    Figure::new(format!("points of a year: {count} names read and joined"), listed.wall, "s")
+        .note(format!("a list of the bench's own folder: {} ms", number(list.wall * 1e3)))
+        .target(Target::AtMost(1.0))
+        .print();
+    std::fs::remove_dir_all(&there)?;
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Failed(String);
+
+impl From<PointError> for Failed {
+    fn from(e: PointError) -> Self {
+        Failed(e.to_string())
+    }
+}
+
+/// Seconds to write and sync so many bytes.
+fn written_raw(path: &Path, bytes: u64) -> Outcome<f64> {
+    let content = vec![7; usize::try_from(bytes)?];
+    let ((), spent) = timed(|| {
+        let mut file = File::create(path)?;
+        file.write_all(&content)?;
+        Ok(file.sync_all()?)
+    })?;
+    std::fs::remove_file(path)?;
+    Ok(spent.wall)
+}
+
+/// Every 5 seconds an entry: a year of days merged, today as it was shipped.
+fn year(stream: &StreamPlace) -> Vec<Found> {
+    let (day, mut all) = (17_280_u64, Vec::new());
+    let at = |n: u64| NOW.plus_seconds(5 * n as i64);
+    let mut add = |object: StreamObject| all.push(Found { name: stream.name(&object), size: 1 });
+    for d in 0..365 {
+        add(StreamObject::Full { seq: d * day, time: at(d * day) });
+        for part in 0..if d == 364 { day } else { 17 } {
+            let size = if d == 364 { 1 } else { day.div_ceil(17) };
+            let first = d * day + part * size + 1;
+            let last = ((part + 1) * size).min(day) + d * day;
+            let level = if d == 364 { 0 } else { 2 };
+            add(StreamObject::Segment(SegmentName { level, first, last, first_time: at(first), last_time: at(last) }));
+        }
+    }
+    all
+}
