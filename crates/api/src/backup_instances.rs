@@ -16,7 +16,7 @@ use crate::{Page, endpoint};
 pub struct BackupInstance {
     pub id: String,
     pub alias: String,
-    /// default, extended or system.
+    /// default, extended, system or upload.
     #[serde(rename = "type")]
     #[schemars(with = "String")]
     pub instance_type: InstanceType,
@@ -50,6 +50,9 @@ pub struct BackupInstance {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protected_until: Option<Time>,
     pub destinations: Vec<InstanceDestination>,
+    /// Of an uploaded instance: the backup with its data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
     /// What stands in the way of protection.
     pub warnings: Vec<String>,
 }
@@ -239,6 +242,44 @@ pub struct BackupInstanceRestore {
     /// Ids of keys whose material comes back although it was destroyed since.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub include_destroyed: BTreeSet<String>,
+    /// Of an uploaded instance whose signer is not pinned here: that signer, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceDownload {
+    pub id: String,
+    /// As it was after the last change up to then; absent: the newest point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// Id or name; absent: the first that has the point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+}
+
+/// A moment's data on its way into a file.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceDownload {
+    pub id: String,
+    pub job_id: String,
+    /// The backup to download when the job is completed.
+    pub backup: String,
+    /// Opens the file. Shown once and stored nowhere: without it nobody ever opens the file.
+    pub encryption_key: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceUpload {
+    /// The downloaded file, as it was uploaded here as a backup: its id.
+    pub backup: String,
+    /// The key that was shown at the download.
+    pub encryption_key: String,
+    /// The new instance's name.
+    pub alias: String,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -353,6 +394,8 @@ endpoint! {
     backup_instance_drill: BackupInstanceDrill => InstanceWork, POST "/v1/backup-instances/{id}/drill", Json 202, BackupRead, "backup-instance drill", "Restores a moment into a throw-away store and proves it, with a signed report.";
     protection_status: ProtectionStatus => Protection, GET "/v1/protection/status", Query 200, BackupRead, "protection status", "Shows where protection stands, and what somebody must do.";
     alarm_list: AlarmList => Page<Alarm>, GET "/v1/system/alarms", Query 200, BackupRead, "alarms list", "Lists what somebody must do.";
+    backup_instance_download: BackupInstanceDownload => InstanceDownload, POST "/v1/backup-instances/{id}/download", Json 202, BackupRead, "backup-instance download", "Makes a file of a moment under a fresh key, which is shown once.";
+    backup_instance_upload: BackupInstanceUpload => BackupInstance, POST "/v1/backup-instances/upload", Json 201, BackupRead, "backup-instance upload", "Makes an instance of an uploaded file and its key.";
     backup_instance_restore: BackupInstanceRestore => InstanceWork, POST "/v1/backup-instances/{id}/restore", Json 202, BackupRead, "backup-instance restore", "Restores keys, secrets or all of a moment into the domain.";
     backup_instance_reset: BackupInstanceReset => InstanceWork, POST "/v1/backup-instances/{id}/reset", Json 202, BackupRead, "backup-instance reset", "Deletes its data everywhere; it is disabled then.";
     backup_instance_extract: BackupInstanceExtract => Backup, POST "/v1/backup-instances/{id}/backups", Json 202, BackupRead, "backup-instance extract", "Makes a backup out of a moment: it is planned, restored and downloaded like any other.";

@@ -83,7 +83,7 @@ pub fn is_password(wire: &str) -> bool {
 
 /// Secret too, but made by programs: read from a file, never prompted for.
 pub fn is_material(wire: &str) -> bool {
-    matches!(kebab(wire).as_str(), "material" | "refresh-token" | "secret-access-key")
+    matches!(kebab(wire).as_str(), "material" | "refresh-token" | "secret-access-key" | "encryption-key")
 }
 
 #[cfg(test)]

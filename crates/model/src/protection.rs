@@ -70,6 +70,8 @@ pub enum InstanceType {
     Extended,
     /// Of everything, for disaster recovery.
     System,
+    /// One moment that came in a file: read only.
+    Upload,
 }
 
 /// A backup instance: the standing order to protect a domain, or the system. Its record stands in root.
@@ -89,6 +91,9 @@ pub struct InstanceHeader {
     /// While it is enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
+    /// Of an uploaded instance: the backup with its data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Id>,
     /// What was proven last, by destination.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub proofs: BTreeMap<Id, Proofs>,
@@ -159,7 +164,7 @@ impl InstanceHeader {
     /// it is released.
     pub fn keep_from(&self, now: Time) -> Option<Time> {
         match self.instance_type {
-            InstanceType::Extended => None,
+            InstanceType::Extended | InstanceType::Upload => None,
             InstanceType::Default | InstanceType::System => Some(Time(self.range_start(now).0 - HIDDEN_DAYS * DAY)),
         }
     }
@@ -168,7 +173,7 @@ impl InstanceHeader {
         match self.expires_at {
             Some(end) if now >= end.plus_seconds(RELEASE_DAYS * 86_400) => InstanceState::Released,
             Some(end) if now >= end => InstanceState::Expired,
-            _ if self.order.is_some() => InstanceState::Enabled,
+            _ if self.order.is_some() || self.upload.is_some() => InstanceState::Enabled,
             _ => InstanceState::Disabled,
         }
     }
@@ -192,6 +197,7 @@ mod tests {
             created_at: Time(0),
             expires_at: None,
             order: None,
+            upload: None,
             proofs: BTreeMap::new(),
         };
         // Enabled on May 1 with a range of 10 days, asked on May 20 for May 5: that needs 16.
@@ -216,6 +222,7 @@ mod tests {
             created_at: day(0),
             expires_at: Some(day(30)),
             order: None,
+            upload: None,
             proofs: BTreeMap::new(),
         };
         for (at, state) in [

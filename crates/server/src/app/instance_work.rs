@@ -1,16 +1,24 @@
 //! What is done with an instance's data: a moment of it restored in one step, all of it deleted.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use keyark_api::ErrorCode;
-use keyark_api::backup_instances::{BackupInstanceReset, BackupInstanceRestore, InstanceWork};
+use keyark_api::backup_instances::{
+    BackupInstance, BackupInstanceDownload, BackupInstanceReset, BackupInstanceRestore, BackupInstanceUpload,
+    InstanceDownload, InstanceWork,
+};
 use keyark_api::backups::BackupRestore;
+use keyark_archive::Archive;
 use keyark_backup::destination::{DestinationError, list_all};
-use keyark_model::DomainId;
-use keyark_model::protection::{InstanceHeader, Order};
-use keyark_model::system::{BackupStatus, JobHeader};
+use keyark_backup::source;
+use keyark_crypto::{Key256, SecretBytes, kdf, random};
+use keyark_model::protection::{InstanceHeader, InstanceType, Order};
+use keyark_model::system::{BackupKeyHeader, BackupStatus, JobHeader};
+use keyark_model::{DomainId, Id, Kind};
 
 use super::backupkeys::right_of;
+use super::core::Core;
 use super::ctx::{Ctx, confirmed};
 use super::error::{AppError, Result};
 use super::{App, Content, Handle, Reply};
@@ -53,17 +61,29 @@ impl Handle<BackupInstanceRestore> for App {
                         plan and restore that backup";
             return Err(AppError::new(ErrorCode::WrongScope, what));
         }
-        let at = r.at.map_or_else(|| "the newest point".to_owned(), |at| at.to_string());
-        let description = format!("{at} of the backup instance {:?}, to be restored", stored.header.alias);
-        let begun = ctx.moment(&stored, r.at, r.destination.as_deref(), description).await?;
+        // An uploaded instance is a backup already; of the others a moment is made into one.
+        let uploaded = stored.header.upload;
+        let begun = match uploaded {
+            Some(_) => None,
+            None => {
+                let at = r.at.map_or_else(|| "the newest point".to_owned(), |at| at.to_string());
+                let description = format!("{at} of the backup instance {:?}, to be restored", stored.header.alias);
+                Some(ctx.moment(&stored, r.at, r.destination.as_deref(), description, None).await?)
+            }
+        };
         let (on, app, id) = (ctx.going_on(), ctx.app.clone(), stored.id());
         let runtime = tokio::runtime::Handle::current();
         let job = ctx.job_beside("Backup instance restore", stored.header.domain, id, move |_| {
             runtime.block_on(async {
-                let backup = json(app.backup_begin(&on, begun).await?)?;
-                on.job_awaited(backup.job_id.as_deref().unwrap_or_default()).await?;
+                let mut backup = uploaded.map(|id| id.to_string()).unwrap_or_default();
+                if let Some(begun) = begun {
+                    let made = json(app.backup_begin(&on, begun).await?)?;
+                    on.job_awaited(made.job_id.as_deref().unwrap_or_default()).await?;
+                    backup = made.id;
+                }
                 let request = BackupRestore {
-                    id: backup.id.clone(),
+                    id: backup.clone(),
+                    signer: r.signer,
                     items: r.items,
                     conflict: r.conflict,
                     include_deleted: r.include_deleted,
@@ -72,10 +92,79 @@ impl Handle<BackupInstanceRestore> for App {
                 };
                 let restoring = json(Handle::<BackupRestore>::handle(&*app, &on, request).await?)?;
                 let done = on.job_awaited(restoring.job_id.as_deref().unwrap_or_default()).await?;
-                Ok((serde_json::json!({ "backup": backup.id, "restore": done }), Vec::new()))
+                Ok((serde_json::json!({ "backup": backup, "restore": done }), Vec::new()))
             })
         });
         Ok(Reply::json(InstanceWork { id: id.to_string(), job_id: job.await?.to_string() }))
+    }
+}
+
+impl Handle<BackupInstanceDownload> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupInstanceDownload) -> Result<Reply<InstanceDownload>> {
+        let stored = ctx.instance_own(&r.id)?;
+        let (key_id, key) = (Core::new_id(ctx.now), random::secret::<32>());
+        let shown = base64_simd::STANDARD.encode_to_string(key.expose());
+        let description = format!("of the backup instance {:?}, for download", stored.header.alias);
+        let begun = ctx.moment(&stored, r.at, r.destination.as_deref(), description, Some((key_id, key))).await?;
+        let made = json(self.backup_begin(ctx, begun).await?)?;
+        Ok(Reply::json(InstanceDownload {
+            id: stored.id().to_string(),
+            job_id: made.job_id.unwrap_or_default(),
+            backup: made.id,
+            encryption_key: shown,
+        }))
+    }
+}
+
+impl Handle<BackupInstanceUpload> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupInstanceUpload) -> Result<Reply<BackupInstance>> {
+        let backup = ctx.backup_load(&r.backup)?;
+        let scope = match backup.header.domain {
+            None => None,
+            Some(_) => Some(ctx.domain()?),
+        };
+        ctx.require(right_of(scope, true))?;
+        if r.alias.trim().is_empty() || r.alias.parse::<Id>().is_ok() {
+            return Err(AppError::invalid("an instance has an alias, which does not look like an id"));
+        }
+        if ctx.instance_load(&r.alias).is_ok() {
+            return Err(AppError::new(ErrorCode::AlreadyExists, format!("there is an instance {:?}", r.alias)));
+        }
+        let wrong = || AppError::new(ErrorCode::WrongBackupKey, "this key does not open that backup");
+        let bytes = base64_simd::STANDARD.decode_to_vec(r.encryption_key.trim().as_bytes()).map_err(|_| wrong())?;
+        let key = Key256::from_slice(SecretBytes::new(bytes).expose()).ok_or_else(wrong)?;
+        let key_id = backup.header.backup_key;
+        let archive = Archive::open(std::fs::File::open(ctx.archive_path(&backup)?)?)?;
+        source::unlock(&archive, key_id, &key).map_err(|_| wrong())?;
+        let header = InstanceHeader {
+            alias: r.alias.clone(),
+            instance_type: InstanceType::Upload,
+            domain: scope,
+            range_days: 1,
+            created_at: ctx.now,
+            expires_at: None,
+            order: None,
+            upload: Some(backup.id()),
+            proofs: BTreeMap::new(),
+        };
+        let key_header = BackupKeyHeader {
+            domain: scope,
+            also: BTreeSet::new(),
+            description: format!("of the uploaded backup instance {:?}", r.alias),
+            fingerprint: kdf::fingerprint(key.expose()),
+            default: false,
+            created_at: ctx.now,
+            proven: None,
+        };
+        let id = Core::new_id(ctx.now);
+        let mut writes = vec![ctx.core.put(DomainId::ROOT, id, 1, &header, b"")?];
+        if ctx.core.load::<BackupKeyHeader>(DomainId::ROOT, key_id).is_err() {
+            let revision = ctx.core.store.tombstone(Kind::BackupKey, key_id)?.map_or(1, |t| t.revision + 1);
+            writes.push(ctx.core.put(DomainId::ROOT, key_id, revision, &key_header, key.expose())?);
+        }
+        ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], writes).await?;
+        let stored = ctx.core.load::<InstanceHeader>(DomainId::ROOT, id)?;
+        Ok(Reply::json(ctx.instance_shown(&stored)?).at(1))
     }
 }
 

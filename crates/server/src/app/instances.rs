@@ -47,6 +47,7 @@ pub fn default_instance(core: &Core, now: Time) -> Result<Write> {
         created_at: now,
         expires_at: None,
         order: None,
+        upload: None,
         proofs: BTreeMap::new(),
     };
     core.put(DomainId::ROOT, Core::new_id(now), 1, &header, b"")
@@ -153,6 +154,7 @@ impl Ctx {
             interval: h.order.as_ref().map(|o| o.interval),
             protected_until,
             destinations,
+            backup: h.upload.map(|id| id.to_string()),
             warnings,
         })
     }
@@ -219,6 +221,7 @@ impl Handle<BackupInstanceCreate> for App {
             created_at: ctx.now,
             expires_at,
             order: None,
+            upload: None,
             proofs: BTreeMap::new(),
         };
         let id = Core::new_id(ctx.now);
@@ -252,6 +255,9 @@ impl Handle<BackupInstanceEnable> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstanceEnable) -> Result<Reply<BackupInstance>> {
         let stored = ctx.instance_own(&r.id)?;
         let scope = stored.header.domain;
+        if stored.header.upload.is_some() {
+            return Err(AppError::invalid("an uploaded instance is read only"));
+        }
         if r.destinations.is_empty() {
             return Err(AppError::invalid("name at least one destination (`keyark destination create`)"));
         }
@@ -365,8 +371,13 @@ impl Ctx {
     /// Where an instance's data is: at each destination, this life of the system before those that it came from.
     pub fn there(&self, stored: &Instance) -> Result<Vec<There>> {
         let order = stored.header.order.as_ref();
-        let order =
-            order.ok_or_else(|| AppError::new(ErrorCode::NoPoint, "the instance is disabled: it has no data"))?;
+        let order = order.ok_or_else(|| {
+            let what = match stored.header.upload {
+                Some(backup) => format!("an uploaded instance is one moment: look at the backup {backup}"),
+                None => "the instance is disabled: it has no data".into(),
+            };
+            AppError::new(ErrorCode::NoPoint, what)
+        })?;
         let lives: Vec<Incarnation> = self.core.ancestors().into_iter().chain([self.core.incarnation]).rev().collect();
         let mut all = Vec::new();
         for id in &order.destinations {
@@ -430,19 +441,20 @@ impl Handle<BackupInstanceExtract> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstanceExtract) -> Result<Reply<Backup>> {
         let stored = ctx.instance_own(&r.id)?;
         let description = r.description.unwrap_or_else(|| format!("of the backup instance {:?}", stored.header.alias));
-        let begun = ctx.moment(&stored, r.at, r.destination.as_deref(), description).await?;
+        let begun = ctx.moment(&stored, r.at, r.destination.as_deref(), description, None).await?;
         self.backup_begin(ctx, begun).await
     }
 }
 
 impl Ctx {
-    /// A backup to be, of a moment: from the first destination that has it.
+    /// A backup to be, of a moment: from the first destination that has it. Without a key that of the instance opens it.
     pub async fn moment(
         &self,
         stored: &Instance,
         at: Option<Time>,
         destination: Option<&str>,
         description: String,
+        key: Option<(Id, Key256)>,
     ) -> Result<Begun> {
         let mut there = self.there(stored)?;
         if let Some(wanted) = destination {
@@ -469,7 +481,11 @@ impl Ctx {
         });
         let (there, plan) = found.await.map_err(AppError::internal)??;
         let order = stored.header.order.as_ref().ok_or_else(|| AppError::internal("an instance without an order"))?;
-        let key = self.core.load::<BackupKeyHeader>(DomainId::ROOT, order.backup_key)?;
+        let own = || {
+            let key = self.core.load::<BackupKeyHeader>(DomainId::ROOT, order.backup_key)?;
+            Ok::<_, AppError>((key.id(), self.core.backup_key_material(&key)?))
+        };
+        let key = key.map_or_else(own, Ok)?;
         Ok(Begun {
             scope: stored.header.domain,
             key,

@@ -13,7 +13,7 @@ use keyark_backup::take::Since;
 use keyark_backup::{Progress, TakeError, TakeRequest, Taken, take};
 use keyark_crypto::Key256;
 use keyark_model::protection::DestinationHeader;
-use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeader};
+use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{ArchiveId, DomainId, Id};
 use keyark_store::failpoint;
 
@@ -126,6 +126,7 @@ impl Handle<BackupCreate> for App {
             _ => None,
         };
         let from = Origin::Store { selected };
+        let key = (key.id(), ctx.core.backup_key_material(&key)?);
         let description = r.description.unwrap_or_default();
         self.backup_begin(ctx, Begun { scope, key, description, since, filters: r.filters, from }).await
     }
@@ -149,7 +150,8 @@ pub struct PointOf {
 /// A backup that is about to be made.
 pub struct Begun {
     pub scope: Option<DomainId>,
-    pub key: Stored<BackupKeyHeader>,
+    /// What opens it: a backup key's id and material.
+    pub key: (Id, Key256),
     pub description: String,
     pub since: Option<Since>,
     pub filters: Vec<Filter>,
@@ -170,7 +172,7 @@ impl App {
             finished_at: None,
             status: BackupStatus::InProgress,
             failure: String::new(),
-            backup_key: key.id(),
+            backup_key: key.0,
             creator: ctx.caller()?.actor(),
             product_version: env!("CARGO_PKG_VERSION").into(),
             since: since.map(|s| Id(s.id.0)),
@@ -199,21 +201,18 @@ impl App {
             result: serde_json::Value::Null,
         };
         let begun = async {
-            let material = ctx.core.backup_key_material(&key)?;
             let writes = vec![
                 ctx.core.put(DomainId::ROOT, id, 1, &header, b"")?,
                 ctx.core.put(DomainId::ROOT, job, 1, &job_header, b"")?,
             ];
             ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], writes).await?;
-            Ok::<Key256, AppError>(material)
+            Ok::<(), AppError>(())
         };
-        let material = match begun.await {
-            Ok(material) => material,
-            Err(e) => {
-                self.running.end(job);
-                return Err(e);
-            }
-        };
+        if let Err(e) = begun.await {
+            self.running.end(job);
+            return Err(e);
+        }
+        let material = key.1;
         let work = Work { app: ctx.app.clone(), core: ctx.core.clone(), id, job, material, from, since, progress };
         run_behind(move || work.run());
         let stored = ctx.core.load::<BackupHeader>(DomainId::ROOT, id)?;

@@ -110,13 +110,13 @@ fn shown(app: &App, core: &Core, stored: &Stored<BackupHeader>, now: keyark_mode
 
 impl Ctx {
     /// A backup that the caller may see.
-    fn backup_load(&self, id: &str) -> Result<Stored<BackupHeader>> {
+    pub fn backup_load(&self, id: &str) -> Result<Stored<BackupHeader>> {
         let missing = || AppError::not_found(format_args!("the backup {id:?}"));
         let stored = self.core.load::<BackupHeader>(DomainId::ROOT, id.parse().map_err(|_| missing())?)?;
         if self.sees(stored.header.domain, &stored.header.also)? { Ok(stored) } else { Err(missing()) }
     }
 
-    fn archive_path(&self, backup: &Stored<BackupHeader>) -> Result<PathBuf> {
+    pub fn archive_path(&self, backup: &Stored<BackupHeader>) -> Result<PathBuf> {
         match backup.header.status {
             BackupStatus::Completed => Ok(self.app.folder.archive(backup.id())),
             _ => Err(AppError::conflict("this backup is not completed; take another one")),

@@ -1,0 +1,157 @@
+//! What is proven of protection: checks, drills, alarms, and that nothing leaves that must not.
+
+use keyark_api::ErrorCode;
+use keyark_backup::drill::SignedReport;
+use keyark_testkit::TestServer;
+use keyark_testkit::canaries::no_canary_at;
+use keyark_testkit::client::text;
+use keyark_testkit::server::PASSWORD;
+use serde_json::{Value, json};
+
+use crate::support::{backup_key, exported, job_ended};
+
+use super::{destination, instance, protected, walk};
+
+#[test]
+fn no_stream_holds_what_must_not_leave_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let d = crate::take::furnished(&server);
+    backup_key(&server.admin, "system");
+    let (all, one) = (folder.path().join("all"), folder.path().join("one"));
+    destination(&server, "all", &all);
+    destination(&server, "one", &one);
+    let quotas = json!({ "quotas": { "backupRangeDays": 40 } });
+    server.admin.patch(&format!("/v1/domains/{}", d.id), quotas).ok(200);
+    protected(&server.admin, "system", &["all"]);
+    protected(&d.admin, "extended", &["one"]);
+    server.protect();
+    // Everything that makes such a thing, while it is watched: logins, backup keys, KEKs, users, secrets.
+    server.advance(10);
+    server.nobody().post("/v1/auth/tokens", json!({ "username": "admin", "password": PASSWORD })).ok(200);
+    backup_key(&d.admin, "domain");
+    let user = json!({ "username": "somebody", "password": PASSWORD });
+    d.admin.post("/v1/usermgmt/users", user).ok(201);
+    d.admin.post(&format!("/v1/domains/{}/rotate-kek", d.id), json!({})).ok(200);
+    d.admin.key(json!({ "name": "new" }));
+    let reset = json!({ "name": "reset", "password": "another password" });
+    let _ = server.admin.post("/v1/auth/changepw", reset);
+    assert_eq!(server.protect(), 2);
+    no_canary_at(&server, &all);
+    no_canary_at(&server, &one);
+}
+
+#[test]
+fn a_destination_is_checked_and_places_do_not_overlap() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let there = folder.path().join("there");
+    let id = destination(&server, "nas", &there);
+    let told = server.admin.post(&format!("/v1/destinations/{id}/check"), json!({})).ok(200);
+    for field in ["usable", "writes", "readsBack", "lists", "refusesOverwrite", "deletes"] {
+        assert_eq!(told[field], true, "{told}");
+    }
+    assert!(walk(&there).is_empty(), "the check leaves nothing");
+    for path in [there.clone(), there.join("inside"), folder.path().to_owned()] {
+        std::fs::create_dir_all(&path).unwrap();
+        let refused = server.admin.post("/v1/destinations", json!({ "name": "other", "path": path }));
+        refused.fails(ErrorCode::AlreadyExists, "is there already, or around or inside it");
+    }
+    let refused = server.admin.post("/v1/destinations", json!({ "name": "other", "path": "relative" }));
+    refused.fails(ErrorCode::InvalidParam, "from the root of the file system");
+    std::fs::remove_dir_all(&there).unwrap();
+    let told = server.admin.post(&format!("/v1/destinations/{id}/check"), json!({})).ok(200);
+    assert_eq!(told["usable"], false);
+    assert!(told["problems"].to_string().contains("is no folder"), "{told}");
+    // What an instance sends to stays known.
+    std::fs::create_dir_all(&there).unwrap();
+    backup_key(&server.admin, "system");
+    let instance = protected(&server.admin, "system", &["nas"]);
+    server.admin.delete("/v1/destinations/nas").fails(ErrorCode::InUse, "sends there");
+    let path = format!("/v1/backup-instances/{instance}");
+    server.admin.delete(&path).fails(ErrorCode::ConfirmNeeded, "protection ends");
+    server.admin.delete(&format!("{path}?confirm=all")).ok(204);
+    server.admin.delete("/v1/destinations/nas").ok(204);
+}
+
+#[test]
+fn a_drill_restores_proves_and_signs_and_alarms_say_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let there = folder.path().join("there");
+    destination(&server, "nas", &there);
+    let alarms = || -> Vec<String> {
+        server.admin.renew();
+        let all = server.admin.get("/v1/system/alarms").ok(200);
+        let mut codes: Vec<_> = all["resources"].as_array().unwrap().iter().map(|a| text(a, "code")).collect();
+        codes.sort();
+        codes.dedup();
+        codes.retain(|code| code != "disk_nearly_full");
+        codes
+    };
+    assert_eq!(alarms(), ["not_protected"], "of the default instance");
+    let key = backup_key(&server.admin, "system");
+    let id = protected(&server.admin, "system", &["nas"]);
+    assert_eq!(alarms(), ["backup_key_not_escrowed", "no_point", "not_protected"]);
+    let file = exported(&server.admin, &key);
+    let check = json!({ "file": file.0, "password": file.1 });
+    server.admin.post("/v1/backupkeys/check", check).ok(200);
+    server.protect();
+    assert_eq!(alarms(), ["not_protected"]);
+    for n in 0..40 {
+        server.admin.key(json!({ "name": format!("k{n}") }));
+    }
+    server.advance(10);
+    server.protect();
+
+    let path = format!("/v1/backup-instances/{id}");
+    let run = |verb: &str, fields: Value| {
+        let begun = server.admin.post(&format!("{path}/{verb}"), fields).ok(202);
+        job_ended(&server.admin, &text(&begun, "jobId"))
+    };
+    let drilled = run("drill", json!({}));
+    assert_eq!(drilled["status"], "completed", "{drilled}");
+    let report = &drilled["result"]["report"];
+    assert_eq!(
+        (&report["records"]["keys"], &report["keysProven"], &report["storeBuilt"]),
+        (&json!(40), &json!(3), &json!(true))
+    );
+    assert!(report["digestsCompared"].as_u64() > Some(0) && report["rpoSeconds"].as_i64() < Some(11), "{report}");
+    // Anybody who pinned the anchor can check it; nobody can change it.
+    let signed: SignedReport = serde_json::from_value(drilled["result"]["signed"].clone()).unwrap();
+    let anchor = &server.app().core().unwrap().anchor;
+    assert_eq!(signed.open(anchor).unwrap().records["keys"], 40);
+    let altered = SignedReport { report: signed.report.replace("\"keys\":40", "\"keys\":41"), ..signed.clone() };
+    assert!(altered.report != signed.report && altered.open(anchor).is_none());
+    assert!(walk(&server.settings.data.join("spool")).is_empty(), "nothing of the drill is left");
+
+    let verified = run("verify", json!({}));
+    assert_eq!((&verified["status"], &verified["result"]["findings"]), (&json!("completed"), &json!([])), "{verified}");
+    let shown = instance(&server.admin, &id);
+    assert_eq!(
+        (&shown["destinations"][0]["findings"], shown["destinations"][0].get("drilledAt").is_some()),
+        (&json!(0), true)
+    );
+    // What somebody does to it is found, and stays an alarm until it is mended.
+    let log = walk(&there).into_iter().find(|p| p.to_string_lossy().contains("/log/")).unwrap();
+    let good = std::fs::read(&log).unwrap();
+    std::fs::write(&log, &good[..good.len() - 1]).unwrap();
+    assert_eq!(run("verify", json!({}))["result"]["findings"].as_array().unwrap().len(), 1);
+    assert!(alarms().contains(&"verification_failed".to_owned()));
+    let failed = run("drill", json!({}));
+    assert_eq!(failed["status"], "failed", "{failed}");
+    std::fs::write(&log, &good).unwrap();
+    assert_eq!(run("verify", json!({ "depth": "quick" }))["result"]["readObjects"], 0);
+    assert_eq!(alarms(), ["not_protected"]);
+    let measured = || server.nobody().get("/metrics").body;
+    let page = String::from_utf8(measured()).unwrap();
+    for line in ["keyark_backup_instances_enabled 1", "keyark_destinations_failing 0", "keyark_protected_age_seconds 0"]
+    {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
+    // Nobody ships, nobody drills.
+    server.advance_days(32);
+    assert_eq!(alarms(), ["drill_overdue", "not_protected", "too_old"]);
+    let status = server.admin.get("/v1/protection/status").ok(200);
+    assert_eq!(status["instances"].as_array().unwrap().len(), 2);
+}
