@@ -106,7 +106,7 @@ pub fn run(base: &Base, folder: &Path, plain: Spent) -> Outcome {
     let (objects, restored) = timed(|| {
         let point = point::open(&opener, &stream, Until::Number(middle), &spool)?;
         point
-            .with_links::<(), Failed>(|links| Ok(drop(base.built(links, &into).map_err(|e| Failed(e.to_string()))?)))
+            .with_links::<(), Failed>(|links| base.built(links, &into).map(drop).map_err(|e| Failed(e.to_string())))
             .map_err(|e| e.0)?;
         Ok(point.objects)
     })?;
