@@ -259,6 +259,21 @@ pub struct BackupInstanceDownload {
     pub destination: Option<String>,
 }
 
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupInstanceRotateKey {
+    pub id: String,
+    /// The backup key that opens everything from here on; absent: the default one of the scope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_key: Option<String>,
+    /// Take the old key's doors away, with `confirm`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoke_old: bool,
+    /// The id or alias again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
 /// A moment's data on its way into a file.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -396,6 +411,7 @@ endpoint! {
     alarm_list: AlarmList => Page<Alarm>, GET "/v1/system/alarms", Query 200, BackupRead, "alarms list", "Lists what somebody must do.";
     backup_instance_download: BackupInstanceDownload => InstanceDownload, POST "/v1/backup-instances/{id}/download", Json 202, BackupRead, "backup-instance download", "Makes a file of a moment under a fresh key, which is shown once.";
     backup_instance_upload: BackupInstanceUpload => BackupInstance, POST "/v1/backup-instances/upload", Json 201, BackupRead, "backup-instance upload", "Makes an instance of an uploaded file and its key.";
+    backup_instance_rotate_key: BackupInstanceRotateKey => InstanceWork, POST "/v1/backup-instances/{id}/rotate-key", Json 202, BackupRead, "backup-instance rotate-key", "Lets another backup key open all that was sent, and all that will be.";
     backup_instance_restore: BackupInstanceRestore => InstanceWork, POST "/v1/backup-instances/{id}/restore", Json 202, BackupRead, "backup-instance restore", "Restores keys, secrets or all of a moment into the domain.";
     backup_instance_reset: BackupInstanceReset => InstanceWork, POST "/v1/backup-instances/{id}/reset", Json 202, BackupRead, "backup-instance reset", "Deletes its data everywhere; it is disabled then.";
     backup_instance_extract: BackupInstanceExtract => Backup, POST "/v1/backup-instances/{id}/backups", Json 202, BackupRead, "backup-instance extract", "Makes a backup out of a moment: it is planned, restored and downloaded like any other.";

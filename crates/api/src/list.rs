@@ -19,7 +19,7 @@ macro_rules! for_each_endpoint {
             destinations: DestinationCreate DestinationList DestinationGet DestinationUpdate DestinationDelete DestinationCheck;
             backup_instances: BackupInstanceCreate BackupInstanceList BackupInstanceGet BackupInstanceEnable BackupInstanceExtend
                 BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract BackupInstanceData BackupInstanceVerify BackupInstanceDrill BackupInstanceRestore BackupInstanceReset
-                BackupInstanceDownload BackupInstanceUpload
+                BackupInstanceDownload BackupInstanceUpload BackupInstanceRotateKey
                 ProtectionStatus AlarmList;
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;

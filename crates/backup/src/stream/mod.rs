@@ -1,6 +1,7 @@
 //! Continuous protection (`docs/stream-format.md`): what one instance ships to one destination, and how a point comes back.
 
 pub mod catalogue;
+pub mod doors;
 pub mod epoch;
 pub mod names;
 pub mod note;

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use keyark_api::ErrorCode;
 use keyark_api::backup_instances::{
-    BackupInstance, BackupInstanceDownload, BackupInstanceReset, BackupInstanceRestore, BackupInstanceUpload,
-    InstanceDownload, InstanceWork,
+    BackupInstance, BackupInstanceDownload, BackupInstanceReset, BackupInstanceRestore, BackupInstanceRotateKey,
+    BackupInstanceUpload, InstanceDownload, InstanceWork,
 };
 use keyark_api::backups::BackupRestore;
 use keyark_archive::Archive;
 use keyark_backup::destination::{DestinationError, list_all};
 use keyark_backup::source;
+use keyark_backup::stream::{Catalogue, Opener, doors};
 use keyark_crypto::{Key256, SecretBytes, kdf, random};
 use keyark_model::protection::{InstanceHeader, InstanceType, Order};
-use keyark_model::system::{BackupKeyHeader, BackupStatus, JobHeader};
+use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id, Kind};
 
 use super::backupkeys::right_of;
@@ -165,6 +166,76 @@ impl Handle<BackupInstanceUpload> for App {
         ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], writes).await?;
         let stored = ctx.core.load::<InstanceHeader>(DomainId::ROOT, id)?;
         Ok(Reply::json(ctx.instance_shown(&stored)?).at(1))
+    }
+}
+
+impl Handle<BackupInstanceRotateKey> for App {
+    async fn handle(&self, ctx: &Ctx, r: BackupInstanceRotateKey) -> Result<Reply<InstanceWork>> {
+        let stored = ctx.instance_own(&r.id)?;
+        let scope = stored.header.domain;
+        let order = stored.header.order.clone();
+        let order = order.ok_or_else(|| AppError::conflict("the instance is disabled: it has no key to rotate"))?;
+        let key = match &r.backup_key {
+            Some(id) => ctx.backup_key_load(id)?,
+            None => ctx.core.backup_key_default(scope)?.ok_or_else(|| {
+                AppError::new(ErrorCode::BackupKeyMissing, "there is no default backup key; create one, or name one")
+            })?,
+        };
+        if key.header.domain != scope {
+            return Err(AppError::new(ErrorCode::WrongScope, "the backup key is of the other scope"));
+        }
+        let (new, old) = (key.id(), order.backup_key);
+        if new == old && !r.revoke_old {
+            return Err(AppError::invalid("this backup key is the instance's already; create another one first"));
+        }
+        if r.revoke_old {
+            let names = [stored.header.alias.as_str(), &stored.id().to_string()];
+            confirmed(r.confirm.as_deref(), &names, "the old backup key opens nothing here any more")?;
+        }
+        let there = ctx.there(&stored)?;
+        // What is sent from here on has the new door at once; the job opens what is there.
+        let order = Order { backup_key: new, ..order };
+        ctx.commit_header(&stored, &InstanceHeader { order: Some(order), ..stored.header.clone() }).await?;
+        let (core, id, revoke) = (ctx.core.clone(), stored.id(), r.revoke_old);
+        let job = ctx.job_beside("Backup instance rotate key", scope, id, move |progress| {
+            let keys = core.backup_keys_open()?;
+            let open = keys.iter().map(|(id, key)| (*id, key)).collect();
+            let material = keys.get(&new).ok_or_else(|| AppError::internal("the new backup key is gone"))?;
+            let (mut epochs, mut made, mut removed) = (0, 0, 0);
+            let (mut old_doors, mut kept) = (Vec::new(), Vec::new());
+            for there in &there {
+                let place = core.destination_open(&there.stored)?;
+                let opener = Opener { destination: place.as_ref(), anchor: &core.anchor, signer: None, keys: &open };
+                let told = doors::add(&opener, &there.place, scope, (new, material), &core.signer, progress)?;
+                (epochs, made) = (epochs + told.epochs, made + told.made);
+                // Every other key that has doors here is an old one.
+                let others: BTreeSet<Id> = Catalogue::read(place.as_ref(), there.place)?.epochs.iter().map(|e| e.backup_key).collect();
+                for other in others.into_iter().filter(|k| *k != new) {
+                    if revoke {
+                        let (gone, left) = doors::remove(&opener, &there.place, other)?;
+                        removed += gone;
+                        kept.extend(left.iter().map(|e| format!("{}: {e}", there.name)));
+                    } else {
+                        old_doors.push(format!("{}: backup key {other}", there.name));
+                    }
+                }
+            }
+            // Copies that the old key still opens, as far as this system knows.
+            let backups = core.load_all::<BackupHeader>(DomainId::ROOT)?;
+            let mine = backups.iter().filter(|b| b.header.backup_key == old && old != new);
+            let result = serde_json::json!({
+                "backupKey": new,
+                "epochs": epochs,
+                "made": made,
+                "removed": removed,
+                "oldDoors": old_doors,
+                "notRemoved": kept,
+                "backupsUnderTheOldKey": mine.map(|b| b.id()).collect::<Vec<_>>(),
+                "remains": "exported files of the old key open every copy of archives and epoch files that was made before",
+            });
+            Ok((result, Vec::new()))
+        });
+        Ok(Reply::json(InstanceWork { id: id.to_string(), job_id: job.await?.to_string() }))
     }
 }
 

@@ -180,6 +180,8 @@ const CASES: &[Case] = &[
     ("backup_instance_download", "/v1/backup-instances/{system_instance}/download", "{}", SystemBackup, 412),
     ("backup_instance_upload", "/v1/backup-instances/upload", r#"{"backup": "{backup}", "encryptionKey": "x", "alias": "u{n}"}"#, DomainRestore, 400),
     ("backup_instance_upload", "/v1/backup-instances/upload", r#"{"backup": "{system_backup}", "encryptionKey": "x", "alias": "u{n}"}"#, SystemRestore, 400),
+    ("backup_instance_rotate_key", "/v1/backup-instances/{instance}/rotate-key", "{}", DomainBackup, 412),
+    ("backup_instance_rotate_key", "/v1/backup-instances/{system_instance}/rotate-key", "{}", SystemBackup, 412),
     ("backup_instance_data", "/v1/backup-instances/{instance}/data?date=soon", "", BackupRead, 400),
     ("backup_instance_restore", "/v1/backup-instances/{instance}/restore", "{}", DomainRestore, 412),
     ("backup_instance_restore", "/v1/backup-instances/{system_instance}/restore", "{}", SystemRestore, 412),
@@ -361,7 +363,7 @@ fn what_nobody_may_is_recorded_without_a_name_and_what_changes_something_with_on
     let done: BTreeSet<_> = calls.iter().filter(|c| c.status < 300).map(|c| c.action).collect();
     let tried: BTreeSet<_> = calls.iter().map(|c| c.action).collect();
     // These want another state before, or a confirmation; here they are refused, and that is recorded.
-    let another = "backup_instance_download backup_instance_drill backup_instance_extract backup_instance_restore backup_instance_verify domain_delete key_activate key_link_delete key_resume key_suspend key_undelete key_undestroy secret_destroy secret_undelete";
+    let another = "backup_instance_download backup_instance_drill backup_instance_extract backup_instance_restore backup_instance_rotate_key backup_instance_verify domain_delete key_activate key_link_delete key_resume key_suspend key_undelete key_undestroy secret_destroy secret_undelete";
     assert_eq!(tried.difference(&done).copied().collect::<Vec<_>>().join(" "), another);
 }
 

@@ -1,14 +1,17 @@
 //! What is proven of protection: checks, drills, alarms, and that nothing leaves that must not.
 
 use keyark_api::ErrorCode;
+use keyark_backup::destination::local::Local;
 use keyark_backup::drill::SignedReport;
+use keyark_backup::stream::Until;
+use keyark_server::recover::Origin;
 use keyark_testkit::TestServer;
 use keyark_testkit::canaries::no_canary_at;
 use keyark_testkit::client::text;
 use keyark_testkit::server::PASSWORD;
 use serde_json::{Value, json};
 
-use crate::support::{backup_key, exported, job_ended};
+use crate::support::{backup_key, exported, job_ended, key_names, recovery_from};
 
 use super::{destination, instance, protected, walk};
 
@@ -154,4 +157,67 @@ fn a_drill_restores_proves_and_signs_and_alarms_say_what_is_missing() {
     assert_eq!(alarms(), ["drill_overdue", "not_protected", "too_old"]);
     let status = server.admin.get("/v1/protection/status").ok(200);
     assert_eq!(status["instances"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn another_backup_key_opens_what_was_sent_and_the_old_one_loses_its_doors() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let old = backup_key(&server.admin, "system");
+    let old_file = exported(&server.admin, &old);
+    let there = folder.path().join("there");
+    destination(&server, "nas", &there);
+    let id = protected(&server.admin, "system", &["nas"]);
+    for n in 0..3 {
+        server.admin.renew();
+        server.admin.key(json!({ "name": format!("k{n}") }));
+        server.protect();
+        server.advance_days(1);
+    }
+    server.admin.renew();
+    let before = walk(&there)
+        .into_iter()
+        .filter(|p| !p.to_string_lossy().contains("/epoch/"))
+        .map(|p| std::fs::read(p).unwrap());
+    let before: Vec<_> = before.collect();
+    let path = format!("/v1/backup-instances/{id}/rotate-key");
+    server.admin.post(&path, json!({})).fails(ErrorCode::InvalidParam, "is the instance's already");
+    let new = backup_key(&server.admin, "system");
+    let new_file = exported(&server.admin, &new);
+    let rotate = |fields: Value| {
+        let begun = server.admin.post(&path, fields).ok(202);
+        job_ended(&server.admin, &text(&begun, "jobId"))["result"].clone()
+    };
+    let done = rotate(json!({ "backupKey": new }));
+    assert_eq!(
+        (&done["epochs"], &done["made"], done["oldDoors"].as_array().unwrap().len()),
+        (&json!(3), &json!(3), 1),
+        "{done}"
+    );
+    assert_eq!(
+        rotate(json!({ "backupKey": new, "revokeOld": true, "confirm": "all" }))["made"],
+        0,
+        "it is there already"
+    );
+    server.advance(10);
+    server.admin.renew();
+    server.admin.key(json!({ "name": "after" }));
+    server.protect();
+    // No archive was touched.
+    let after = walk(&there)
+        .into_iter()
+        .filter(|p| !p.to_string_lossy().contains("/epoch/"))
+        .map(|p| std::fs::read(p).unwrap());
+    let after: Vec<_> = after.collect();
+    assert!(before.iter().all(|bytes| after.contains(bytes)));
+    drop(server);
+    let place = Local::open(&there).unwrap();
+    let recover = |name: &str, file| {
+        let data = folder.path().join(name);
+        recovery_from(&data, Origin::Stream { destination: &place, until: Until::Newest }, file).map(|_| data)
+    };
+    let refused = recover("old", &old_file).unwrap_err().to_string();
+    assert!(refused.contains(&new) && refused.contains("no key at hand opens epoch"), "{refused}");
+    let again = TestServer::start_again(&recover("new", &new_file).unwrap());
+    assert_eq!(key_names(&again.admin), ["after", "k0", "k1", "k2"]);
 }
