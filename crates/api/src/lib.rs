@@ -20,6 +20,7 @@ pub mod keys;
 pub mod policies;
 pub mod policy_sets;
 pub mod records;
+pub mod schedules;
 pub mod secrets;
 pub mod system;
 pub mod uploads;

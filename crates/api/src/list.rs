@@ -21,6 +21,7 @@ macro_rules! for_each_endpoint {
                 BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract BackupInstanceData BackupInstanceVerify BackupInstanceDrill BackupInstanceRestore BackupInstanceReset
                 BackupInstanceDownload BackupInstanceUpload BackupInstanceRotateKey
                 ProtectionStatus AlarmList;
+            schedules: JobConfigCreate JobConfigList JobConfigGet JobConfigUpdate JobConfigDelete JobConfigRunNow ScheduledJobList;
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;
             system: SystemInfo ServicesStatus AnchorGet SystemActivate AuditList;

@@ -93,6 +93,7 @@ pub fn noun_about(noun: &str) -> &'static str {
         "records" => "The audit log",
         "policies" => "Policies of file encryption clients",
         "policysets" => "Sets that policies name: users, processes, resources, signatures",
+        "scheduler" => "Work that is done by the clock",
         "secrets" => "Secrets and their versions",
         "self" => "Your own account",
         "store" => "The store, without a server",

@@ -97,6 +97,8 @@ kinds! {
     Destination = 16, "destinations", System;
     /// A standing order that protects a domain or the system.
     BackupInstance = 17, "backupinstances", System;
+    /// Work that is done by the clock.
+    Schedule = 18, "schedules", System;
 }
 
 impl<C> minicbor::Encode<C> for Kind {

@@ -15,6 +15,7 @@ use crate::app::core::Core;
 use crate::app::error::{AppError, Result};
 use crate::app::instances::default_instance;
 use crate::app::keys::ending::keys_expire;
+use crate::app::schedules::run::run_due;
 use crate::app::secrets::secrets_expire;
 use crate::app::usage::USAGE_ANCHOR;
 use crate::boot::Folder;
@@ -196,12 +197,17 @@ pub async fn run(app: Arc<App>) {
         if round.is_multiple_of(ROUNDS_AN_HOUR) {
             anchored = usage_keep(&app, anchored).await;
         }
-        let app = app.clone();
+        let (scheduling, app) = (app.clone(), app.clone());
         let done = tokio::task::spawn_blocking(move || match app.core() {
             Ok(core) => chores(&app, &core, app.now()).map(|_| ()),
             // A system restore is running: the next look comes in a minute.
             Err(_) => Ok(()),
         });
+        match run_due(&scheduling).await {
+            Ok(_) => {}
+            Err(e) if e.code == ErrorCode::Unavailable => {}
+            Err(e) => tracing::error!(error = %e, "schedules were not looked after"),
+        }
         match done.await {
             Ok(Err(e)) => tracing::error!(error = %e, "housekeeping failed"),
             Err(e) => tracing::error!(error = %e, "housekeeping ended"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use keyark_model::Time;
 use keyark_model::access::Role;
+use keyark_server::app::schedules::run::run_due;
 use keyark_server::http::serve::Server;
 use keyark_server::{App, BootError, Folder, Settings, boot, housekeeping};
 use serde_json::{Value, json};
@@ -251,6 +252,9 @@ impl TestServer {
     pub fn tick(&self) {
         let core = self.app().core().expect("no restore is running");
         housekeeping::chores(self.app(), &core, self.now()).expect("housekeeping succeeds");
+        drop(core);
+        let running = self.running.as_ref().expect("it runs");
+        running.runtime.block_on(run_due(&running.app)).expect("schedules are looked after");
     }
 
     /// Sends now what is due of every enabled backup instance; how many steps that were.

@@ -25,6 +25,7 @@ pub mod policies;
 pub mod policy_sets;
 pub mod proofs;
 pub mod reset_admin;
+pub mod schedules;
 pub mod secrets;
 pub mod system;
 pub mod uploads;

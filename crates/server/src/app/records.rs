@@ -41,6 +41,7 @@ headers! {
     system::CounterHeader: Counter;
     protection::DestinationHeader: Destination;
     protection::InstanceHeader: BackupInstance;
+    protection::ScheduleHeader: Schedule;
 }
 
 /// A record with its header read.

@@ -12,6 +12,7 @@ mod model;
 mod people;
 mod protected;
 mod recover;
+mod schedules;
 mod sealing;
 mod stories;
 mod support;

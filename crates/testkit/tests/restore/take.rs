@@ -24,6 +24,9 @@ pub fn furnished(server: &TestServer) -> TestDomain {
     let path = server.settings.data.join("nas");
     std::fs::create_dir(&path).unwrap();
     server.admin.post("/v1/destinations", json!({ "name": "nas", "path": path })).ok(201);
+    let schedule =
+        json!({ "name": "nightly", "operation": "database_backup", "run_at": "0 3 * * *", "disabled": true });
+    server.admin.post("/v1/scheduler/job-configs", schedule).ok(201);
     let d = server.domain("d");
     backup_key(&d.admin, "domain");
     for (name, more) in

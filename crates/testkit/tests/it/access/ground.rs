@@ -85,6 +85,10 @@ impl Ground {
             let order = json!({ "destinations": ["nas"] });
             admin.post(&format!("/v1/backup-instances/{instance}/enable"), order).ok(200);
             names.insert(of("instance", "system_instance"), instance);
+            let params = json!({ "scope": scope });
+            let fields = json!({ "name": kind, "operation": "database_backup", "run_at": "0 3 * * *", "database_backup_params": params, "disabled": true });
+            let schedule = made(admin.post("/v1/scheduler/job-configs", fields), "id");
+            names.insert(of("schedule", "system_schedule"), schedule);
         }
         Ground { root, names, files, callers: Vec::new() }
     }

@@ -1,0 +1,276 @@
+//! Schedules: what is done by the clock, and what came of it.
+
+mod cron;
+pub mod run;
+
+use keyark_api::endpoint::NoBody;
+use keyark_api::schedules::{
+    DatabaseBackupParams, InstanceParams, JobConfig, JobConfigCreate, JobConfigDelete, JobConfigGet, JobConfigList,
+    JobConfigRunNow, JobConfigUpdate, ScheduledJob, ScheduledJobList,
+};
+use keyark_api::{ErrorCode, Page, PageQuery};
+use keyark_model::protection::{Run, ScheduleHeader};
+use keyark_model::system::{BackupStatus, JobHeader};
+use keyark_model::{DomainId, Id};
+
+use self::cron::Timetable;
+use super::backupkeys::{right_of, scope_of};
+use super::core::Core;
+use super::ctx::{Ctx, account_of, uri_of};
+use super::error::{AppError, Result};
+use super::records::Stored;
+use super::{App, Handle, Reply};
+
+type Schedule = Stored<ScheduleHeader>;
+
+impl Ctx {
+    fn schedules(&self) -> Result<Vec<Schedule>> {
+        let domain = self.domain()?;
+        let all = self.core.load_all::<ScheduleHeader>(DomainId::ROOT)?;
+        Ok(all.into_iter().filter(|s| s.header.domain == domain).collect())
+    }
+
+    /// By id or name, of the caller's domain.
+    fn schedule_load(&self, id: &str) -> Result<Schedule> {
+        let found = self.schedules()?.into_iter().find(|s| s.id().to_string() == id || s.header.name == id);
+        found.ok_or_else(|| AppError::not_found(format_args!("the schedule {id:?}")))
+    }
+
+    /// What an operation is told, checked; demands the right to do it.
+    fn schedule_params(
+        &self,
+        operation: &str,
+        backup: Option<DatabaseBackupParams>,
+        instance: Option<InstanceParams>,
+    ) -> Result<serde_json::Value> {
+        let value = match (operation, backup, instance) {
+            ("database_backup", backup, None) => {
+                let p = backup.unwrap_or_default();
+                self.require(right_of(scope_of(self, p.scope.as_deref())?, false))?;
+                if p.do_scp || p.connection.is_some() {
+                    let what =
+                        "do_scp: transfers to other machines are not there yet; let a backup instance send archives";
+                    return Err(AppError::invalid(what));
+                }
+                if p.tied_to_hsm {
+                    return Err(AppError::invalid("tiedToHSM needs an HSM root of trust; this system has a file"));
+                }
+                if p.retention_count == Some(0) {
+                    return Err(AppError::invalid("retentionCount is 1 or more; leave it out to keep all"));
+                }
+                serde_json::to_value(p)
+            }
+            ("verification" | "drill", None, Some(p)) => {
+                let stored = self.instance_load(&p.instance)?;
+                self.require(right_of(stored.header.domain, operation == "drill"))?;
+                if p.depth.as_deref().is_some_and(|d| operation == "drill" || !["quick", "full"].contains(&d)) {
+                    return Err(AppError::invalid("depth is quick or full, of a verification"));
+                }
+                if let Some(destination) = &p.destination {
+                    self.core.destination_load(destination)?;
+                }
+                serde_json::to_value(p)
+            }
+            ("database_backup", ..) => {
+                return Err(AppError::invalid("database_backup takes database_backup_params alone"));
+            }
+            ("verification" | "drill", ..) => {
+                return Err(AppError::invalid(format!("{operation} takes instance_params alone")));
+            }
+            _ => return Err(AppError::invalid("operation is database_backup, verification or drill")),
+        };
+        value.map_err(AppError::internal)
+    }
+
+    /// Refuses who may not do what the schedule does.
+    fn schedule_own(&self, id: &str) -> Result<Schedule> {
+        let stored = self.schedule_load(id)?;
+        let h = &stored.header;
+        let read = |e| AppError::internal(format!("parameters of schedule {}: {e}", stored.id()));
+        let scope = match h.operation.as_str() {
+            "database_backup" => {
+                let p: DatabaseBackupParams = serde_json::from_value(h.params.clone()).map_err(read)?;
+                scope_of(self, p.scope.as_deref())?
+            }
+            // Of an instance that is gone the schedule is the domain's own.
+            _ => {
+                let p: InstanceParams = serde_json::from_value(h.params.clone()).map_err(read)?;
+                self.instance_load(&p.instance).map_or(Some(h.domain), |i| i.header.domain)
+            }
+        };
+        self.require(right_of(scope, h.operation == "drill"))?;
+        self.check_match(stored.revision())?;
+        Ok(stored)
+    }
+
+    fn run_shown(&self, schedule: &Schedule, run: &Run) -> ScheduledJob {
+        let job = run.job.and_then(|id| self.core.load::<JobHeader>(DomainId::ROOT, id).ok());
+        let status = match (&job, run.job) {
+            (Some(job), Some(id)) => match self.app.running.status(id, job.header.status) {
+                BackupStatus::InProgress => "in_progress",
+                BackupStatus::Completed => "completed",
+                BackupStatus::Failed => "failed",
+                BackupStatus::Canceled => "aborted",
+            },
+            _ => "failed",
+        };
+        let error = job.map(|j| j.header.failure.clone()).unwrap_or_else(|| run.failure.clone());
+        ScheduledJob {
+            id: run.id.to_string(),
+            job_config_id: schedule.id().to_string(),
+            name: schedule.header.name.clone(),
+            operation: schedule.header.operation.clone(),
+            created_at: run.at,
+            status: status.into(),
+            job_id: run.job.map(|id| id.to_string()),
+            backup: run.backup.map(|id| id.to_string()),
+            error: Some(error).filter(|e| !e.is_empty()),
+        }
+    }
+}
+
+fn shown(ctx: &Ctx, stored: &Schedule) -> JobConfig {
+    let h = &stored.header;
+    let table = Timetable::new(&h.run_at, &h.time_zone).ok();
+    let next = table.and_then(|t| t.next(ctx.now.max(h.start_date.unwrap_or(ctx.now))));
+    JobConfig {
+        id: stored.id().to_string(),
+        uri: uri_of(h.domain, "scheduler:job-configs", stored.id()),
+        account: account_of(h.domain),
+        created_at: h.created_at,
+        updated_at: h.updated_at,
+        name: h.name.clone(),
+        description: h.description.clone(),
+        operation: h.operation.clone(),
+        run_at: h.run_at.clone(),
+        run_on: "any".into(),
+        time_zone: h.time_zone.clone(),
+        disabled: h.disabled,
+        start_date: h.start_date,
+        end_date: h.end_date,
+        job_config_params: h.params.clone(),
+        next_run: next.filter(|next| !h.disabled && h.end_date.is_none_or(|end| *next <= end)),
+    }
+}
+
+fn dates_fit(header: &ScheduleHeader) -> Result<()> {
+    match (header.start_date, header.end_date) {
+        (Some(start), Some(end)) if end < start => Err(AppError::invalid("end_date is before start_date")),
+        _ => Ok(()),
+    }
+}
+
+impl Handle<JobConfigCreate> for App {
+    async fn handle(&self, ctx: &Ctx, r: JobConfigCreate) -> Result<Reply<JobConfig>> {
+        let params = ctx.schedule_params(&r.operation, r.database_backup_params, r.instance_params)?;
+        if r.name.trim().is_empty() || r.name.parse::<Id>().is_ok() {
+            return Err(AppError::invalid("a schedule has a name, which does not look like an id"));
+        }
+        if r.run_on.as_deref().is_some_and(|node| node != "any") {
+            return Err(AppError::invalid("run_on is any"));
+        }
+        let time_zone = r.time_zone.unwrap_or_else(|| "UTC".into());
+        Timetable::new(&r.run_at, &time_zone)?;
+        if ctx.schedule_load(&r.name).is_ok() {
+            return Err(AppError::new(ErrorCode::AlreadyExists, format!("there is a schedule {:?}", r.name)));
+        }
+        let header = ScheduleHeader {
+            name: r.name,
+            description: r.description.unwrap_or_default(),
+            operation: r.operation,
+            run_at: r.run_at,
+            time_zone,
+            disabled: r.disabled,
+            start_date: r.start_date,
+            end_date: r.end_date,
+            domain: ctx.domain()?,
+            created_at: ctx.now,
+            updated_at: ctx.now,
+            params,
+            handled: None,
+            runs: Vec::new(),
+        };
+        dates_fit(&header)?;
+        let id = Core::new_id(ctx.now);
+        let write = ctx.core.put(DomainId::ROOT, id, 1, &header, b"")?;
+        ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], vec![write]).await?;
+        let stored = ctx.core.load::<ScheduleHeader>(DomainId::ROOT, id)?;
+        Ok(Reply::json(shown(ctx, &stored)).at(1))
+    }
+}
+
+impl Handle<JobConfigList> for App {
+    async fn handle(&self, ctx: &Ctx, r: JobConfigList) -> Result<Reply<Page<JobConfig>>> {
+        let mut all = ctx.schedules()?;
+        all.retain(|s| r.operation.as_ref().is_none_or(|o| *o == s.header.operation));
+        let all = all.iter().map(|s| shown(ctx, s)).collect();
+        Ok(Reply::json(PageQuery::from_wire(r.skip, r.limit).of(all)))
+    }
+}
+
+impl Handle<JobConfigGet> for App {
+    async fn handle(&self, ctx: &Ctx, r: JobConfigGet) -> Result<Reply<JobConfig>> {
+        let stored = ctx.schedule_load(&r.id)?;
+        Ok(Reply::json(shown(ctx, &stored)).at(stored.revision()))
+    }
+}
+
+impl Handle<JobConfigUpdate> for App {
+    async fn handle(&self, ctx: &Ctx, r: JobConfigUpdate) -> Result<Reply<JobConfig>> {
+        let stored = ctx.schedule_own(&r.id)?;
+        let mut header = stored.header.clone();
+        if r.database_backup_params.is_some() || r.instance_params.is_some() {
+            header.params = ctx.schedule_params(&header.operation, r.database_backup_params, r.instance_params)?;
+        }
+        header.description = r.description.unwrap_or(header.description);
+        header.run_at = r.run_at.unwrap_or(header.run_at);
+        header.time_zone = r.time_zone.unwrap_or(header.time_zone);
+        header.disabled = r.disabled.unwrap_or(header.disabled);
+        header.start_date = r.start_date.or(header.start_date);
+        header.end_date = r.end_date.or(header.end_date);
+        header.updated_at = ctx.now;
+        // What was due under the old times, or while it was disabled, is not made up for.
+        header.handled = Some(ctx.now);
+        dates_fit(&header)?;
+        Timetable::new(&header.run_at, &header.time_zone)?;
+        ctx.commit_header(&stored, &header).await?;
+        let stored = ctx.core.load::<ScheduleHeader>(DomainId::ROOT, stored.id())?;
+        Ok(Reply::json(shown(ctx, &stored)).at(stored.revision()))
+    }
+}
+
+impl Handle<JobConfigDelete> for App {
+    async fn handle(&self, ctx: &Ctx, r: JobConfigDelete) -> Result<Reply<NoBody>> {
+        let stored = ctx.schedule_own(&r.id)?;
+        let write = ctx.core.delete(&stored);
+        ctx.commit_in(DomainId::ROOT, stored.id().to_string(), vec![], vec![write]).await?;
+        Ok(Reply::none())
+    }
+}
+
+impl Handle<JobConfigRunNow> for App {
+    async fn handle(&self, ctx: &Ctx, r: JobConfigRunNow) -> Result<Reply<ScheduledJob>> {
+        let stored = ctx.schedule_own(&r.id)?;
+        let id = stored.id();
+        // A due time that has passed counts as looked after; one to come is not touched.
+        let due = stored.header.handled.unwrap_or(ctx.now);
+        let ran = run::run(&ctx.app, &ctx.core, stored, due, ctx.now).await?;
+        let ran =
+            ran.ok_or_else(|| AppError::new(ErrorCode::OperationRunning, "another operation is running; wait for it"))?;
+        let stored = ctx.core.load::<ScheduleHeader>(DomainId::ROOT, id)?;
+        Ok(Reply::json(ctx.run_shown(&stored, &ran)))
+    }
+}
+
+impl Handle<ScheduledJobList> for App {
+    async fn handle(&self, ctx: &Ctx, r: ScheduledJobList) -> Result<Reply<Page<ScheduledJob>>> {
+        let mut all = Vec::new();
+        for schedule in ctx.schedules()? {
+            if r.job_config_id.as_ref().is_none_or(|id| *id == schedule.id().to_string()) {
+                all.extend(schedule.header.runs.iter().map(|run| ctx.run_shown(&schedule, run)));
+            }
+        }
+        all.sort_by_key(|run| std::cmp::Reverse((run.created_at, run.id.clone())));
+        Ok(Reply::json(PageQuery::from_wire(r.skip, r.limit).of(all)))
+    }
+}

@@ -1,0 +1,173 @@
+//! Running what is due: each schedule once, however much was missed; one that fails holds up no other.
+
+use std::sync::{Arc, Mutex};
+
+use keyark_api::ErrorCode;
+use keyark_api::backup_instances::{BackupInstanceDrill, BackupInstanceVerify};
+use keyark_api::backups::{BackupCreate, BackupDelete};
+use keyark_api::schedules::{DatabaseBackupParams, InstanceParams};
+use keyark_model::access::{Role, Roles};
+use keyark_model::protection::{Run, ScheduleHeader};
+use keyark_model::system::{BackupHeader, BackupStatus};
+use keyark_model::{DomainId, Id, Time};
+
+use super::cron::Timetable;
+use crate::app::core::Core;
+use crate::app::ctx::{Ctx, Principal, Request};
+use crate::app::error::{AppError, Result};
+use crate::app::records::Stored;
+use crate::app::{App, Content, Handle, Reply};
+
+/// Runs that a schedule remembers.
+const REMEMBERED: usize = 50;
+
+type Schedule = Stored<ScheduleHeader>;
+
+/// A call that the schedule itself makes, with the rights of who may back up and restore in its domain.
+fn calling(app: &Arc<App>, core: &Arc<Core>, schedule: &Schedule, now: Time) -> Ctx {
+    let domain = schedule.header.domain;
+    let roles = [Role::BackupAdmins.name(), Role::RestoreAdmins.name()];
+    let principal = Principal {
+        user: schedule.id(),
+        username: schedule.header.name.clone(),
+        domain,
+        auth_domain: domain,
+        groups: Vec::new(),
+        roles: Roles::from_names(roles),
+        session: None,
+        must_change_password: false,
+        expires: Time(i64::MAX),
+    };
+    let request = Request { id: Core::new_id(now).to_string(), ..Request::default() };
+    Ctx {
+        app: app.clone(),
+        core: core.clone(),
+        principal: Some(Arc::new(principal)),
+        now,
+        request,
+        action: "schedule_run",
+        trace: Mutex::default(),
+    }
+}
+
+fn json<T>(reply: Reply<T>) -> Result<T> {
+    match reply.content {
+        Content::Json(value) => Ok(value),
+        _ => Err(AppError::internal("an answer without content")),
+    }
+}
+
+fn params<T: serde::de::DeserializeOwned>(h: &ScheduleHeader) -> Result<T> {
+    serde_json::from_value(h.params.clone())
+        .map_err(|e| AppError::invalid(format!("its parameters cannot be read: {e}")))
+}
+
+/// Begins the work; the ids of its job and of the backup that it makes.
+async fn begin(app: &Arc<App>, ctx: &Ctx, h: &ScheduleHeader) -> Result<(Option<Id>, Option<Id>)> {
+    let id = |text: String| text.parse::<Id>().ok();
+    match h.operation.as_str() {
+        "database_backup" => {
+            let p: DatabaseBackupParams = params(h)?;
+            let request = BackupCreate {
+                scope: p.scope,
+                backup_key: p.backup_key,
+                description: Some(p.description.unwrap_or_else(|| format!("of the schedule {:?}", h.name))),
+                filters: p.filters,
+                ..BackupCreate::default()
+            };
+            let made = json(Handle::<BackupCreate>::handle(&**app, ctx, request).await?)?;
+            Ok((made.job_id.and_then(id), id(made.id)))
+        }
+        "verification" => {
+            let InstanceParams { instance: id_or_alias, destination, depth } = params(h)?;
+            let request = BackupInstanceVerify { id: id_or_alias, destination, depth };
+            let made = json(Handle::<BackupInstanceVerify>::handle(&**app, ctx, request).await?)?;
+            Ok((id(made.job_id), None))
+        }
+        _ => {
+            let InstanceParams { instance: id_or_alias, destination, .. } = params(h)?;
+            let request = BackupInstanceDrill { id: id_or_alias, destination, at: None };
+            let made = json(Handle::<BackupInstanceDrill>::handle(&**app, ctx, request).await?)?;
+            Ok((id(made.job_id), None))
+        }
+    }
+}
+
+/// Runs a schedule for a due time, and notes it. `None`: another operation is in the way, and the next look tries again.
+pub async fn run(app: &Arc<App>, core: &Arc<Core>, schedule: Schedule, due: Time, now: Time) -> Result<Option<Run>> {
+    let ctx = calling(app, core, &schedule, now);
+    let mut run = Run { id: Core::new_id(now), at: now, job: None, backup: None, failure: String::new() };
+    match begin(app, &ctx, &schedule.header).await {
+        Ok((job, backup)) => (run.job, run.backup) = (job, backup),
+        Err(e) if e.code == ErrorCode::OperationRunning => return Ok(None),
+        Err(e) => {
+            tracing::warn!(schedule = %schedule.id(), error = %e, "a schedule could not run");
+            run.failure = e.message;
+        }
+    }
+    let mut header = schedule.header.clone();
+    header.handled = Some(due);
+    header.runs.push(run.clone());
+    let mut old = header.runs.len().saturating_sub(REMEMBERED);
+    // What still has a backup is remembered for its retention.
+    header.runs.retain(|r| {
+        let drop = old > 0 && r.backup.is_none_or(|b| core.load::<BackupHeader>(DomainId::ROOT, b).is_err());
+        old -= usize::from(drop);
+        !drop
+    });
+    let write = core.put_header(&schedule, &header)?;
+    core.commit_as_system(now, DomainId::ROOT, "schedule_run", vec![], vec![write])?;
+    Ok(Some(run))
+}
+
+/// Deletes the oldest completed backups of a schedule beyond those that it keeps. Failed ones do not count.
+async fn retain(app: &Arc<App>, core: &Arc<Core>, schedule: &Schedule, now: Time) -> Result<()> {
+    if schedule.header.operation != "database_backup" {
+        return Ok(());
+    }
+    let Some(keep) = params::<DatabaseBackupParams>(&schedule.header)?.retention_count else { return Ok(()) };
+    let made = schedule.header.runs.iter().filter_map(|r| core.load::<BackupHeader>(DomainId::ROOT, r.backup?).ok());
+    let completed: Vec<Id> = made.filter(|b| b.header.status == BackupStatus::Completed).map(|b| b.id()).collect();
+    let beyond = completed.len().saturating_sub(keep as usize);
+    let ctx = calling(app, core, schedule, now);
+    for id in &completed[..beyond] {
+        let request = BackupDelete { id: id.to_string(), ..BackupDelete::default() };
+        if let Err(e) = Handle::<BackupDelete>::handle(&**app, &ctx, request).await {
+            // One that an increment continues stays until that is gone.
+            tracing::info!(backup = %id, error = %e, "retention of a schedule left a backup");
+        }
+    }
+    Ok(())
+}
+
+/// Looks for what is due now.
+pub async fn run_due(app: &Arc<App>) -> Result<u64> {
+    let (core, now) = (app.core()?, app.now());
+    if core.suspended() {
+        return Ok(0);
+    }
+    let mut begun = 0;
+    for schedule in core.load_all::<ScheduleHeader>(DomainId::ROOT)? {
+        if let Err(e) = retain(app, &core, &schedule, now).await {
+            tracing::warn!(schedule = %schedule.id(), error = %e, "retention of a schedule failed");
+        }
+        let h = &schedule.header;
+        let inside = h.start_date.is_none_or(|start| now >= start) && h.end_date.is_none_or(|end| now <= end);
+        if h.disabled || !inside {
+            continue;
+        }
+        let Ok(table) = Timetable::new(&h.run_at, &h.time_zone) else { continue };
+        let since = h.handled.unwrap_or(h.created_at).max(h.start_date.unwrap_or(Time(0)));
+        let Some(due) = table.last_due(since, now) else { continue };
+        // One that still runs is not begun a second time.
+        let busy = h.runs.last().and_then(|r| r.job).is_some_and(|job| app.running.progress(job).is_some());
+        if busy {
+            continue;
+        }
+        match run(app, &core, schedule, due, now).await {
+            Ok(run) => begun += u64::from(run.is_some()),
+            Err(e) => tracing::error!(error = %e, "the run of a schedule could not be recorded"),
+        }
+    }
+    Ok(begun)
+}
