@@ -10,7 +10,7 @@ use crate::options::{self, Given};
 use crate::output::Format;
 use crate::profile::{Connection, DEFAULT_DATA, Places};
 use crate::tree::Tree;
-use crate::{archive, local, login, offline, points, recover, serve, settings, tour};
+use crate::{archive, local, login, offline, points, recover, retain, serve, settings, tour};
 
 /// Words and command of each.
 pub fn commands() -> Vec<(&'static str, Command)> {
@@ -37,6 +37,7 @@ pub fn commands() -> Vec<(&'static str, Command)> {
         ("serve", serve),
         ("recover", recover::command()),
         ("points", points::command()),
+        ("retain", retain::command()),
         ("tour", tour::command()),
         ("login", login::command()),
         ("users reset-admin", reset),
@@ -56,6 +57,7 @@ pub fn run(words: &[&str], tree: &Tree, given: &Given<'_>, matches: &ArgMatches)
         ["serve"] => serve::run(given, matches),
         ["recover"] => recover::run(given, matches),
         ["points"] => format(given).and_then(|format| points::run(format, matches)),
+        ["retain"] => format(given).and_then(|format| retain::run(format, matches)),
         ["tour"] => tour::run(matches),
         ["login"] => login::run(given, matches),
         ["users", "reset-admin"] => format(given).and_then(|format| local::reset_admin(&data(), format)),

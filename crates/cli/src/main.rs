@@ -21,6 +21,7 @@ mod recover;
 #[cfg(test)]
 mod reference;
 mod request;
+mod retain;
 mod run;
 mod serve;
 mod session;

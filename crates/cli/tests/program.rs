@@ -314,6 +314,12 @@ fn what_a_running_server_sent_is_listed_and_recovered() {
     let newest = out(&run(&format!("{recover} new")));
     let count = |told: &str| -> u64 { told.split(' ').nth(1).unwrap().parse().unwrap() };
     assert!(count(&newest) > count(&told), "one key more: {told} {newest}");
+    // Nothing is ripe yet, and a statement that this system did not sign is none.
+    let anchor = home.path().join("old/anchor.json");
+    let serve = Serving::start(keyark(home.path()).args(["serve", "--data", "old"]).args(no_tls), "anchor");
+    serve.end();
+    let retained = out(&run(&format!("retain --from nas --anchor {} --wait 0 --dry-run", anchor.display())));
+    assert_eq!(retained.trim(), "[]");
     // Wrong times, places and options are told apart, by words and by exit status.
     for (line, code, words) in [
         (format!("{recover} no --at 2001-01-01T00:00:00Z"), 3, "the first point is"),
@@ -321,6 +327,8 @@ fn what_a_running_server_sent_is_listed_and_recovered() {
         (format!("{recover} no --at yesterday"), 2, "--at"),
         (format!("{recover} no --position 1"), 3, "the first point is"),
         ("points --from nowhere".to_owned(), 3, "cannot be reached"),
+        ("retain --from nas --anchor nowhere.json".to_owned(), 3, "nowhere.json"),
+        ("retain --from nas --anchor key.jwe".to_owned(), 7, ""),
         ("points --from old".to_owned(), 3, "there is nothing that a stream left there"),
     ] {
         let refused = run(&line);

@@ -244,6 +244,13 @@ impl Protection {
     }
 }
 
+impl Drop for Step {
+    fn drop(&mut self) {
+        // However it ended, also by a panic: the next look begins anew.
+        self.pair.busy.store(false, Ordering::Release);
+    }
+}
+
 impl Step {
     /// Sends what is new, and notes how it went and when to look again.
     pub fn run(self) {
@@ -268,8 +275,6 @@ impl Step {
             }
         };
         self.pair.next.store(self.now.plus_seconds(wait).0, Ordering::Release);
-        drop(told);
-        self.pair.busy.store(false, Ordering::Release);
     }
 
     fn ship(&self) -> std::result::Result<(), String> {

@@ -85,8 +85,34 @@ pub fn mark(
     create_or_same(place, &stream.name(&StreamObject::Retention { time: now }), Content::Bytes(&note.sign(signer)))
 }
 
-/// Carries out the newest statement that has lain there for `wait` seconds, looking at the list again, and removes all statements up to it. `holds`:
-/// moments that somebody is restoring, or must be kept for another reason; nothing that they need goes. What cannot be deleted is told with its reason.
+/// What the newest statement that has lain there for `wait` seconds lets go, by the list as it is now, and the statements up to it. `holds`:
+/// moments that somebody is restoring, or must be kept for another reason; nothing that they need goes. None: nothing is ripe.
+pub fn ripe(
+    place: &dyn Destination,
+    stream: StreamPlace,
+    anchor: &Anchor,
+    holds: &[Time],
+    wait: i64,
+    now: Time,
+) -> Result<Option<(Removal, Vec<String>)>, DestinationError> {
+    let there = Catalogue::read(place, stream)?;
+    let ripe: Vec<_> = there.statements.iter().filter(|s| now >= s.time.plus_seconds(wait)).collect();
+    for statement in ripe.iter().rev() {
+        let signed = Note::parse(&read_small(place, &statement.found.name, MAX_NOTE)?);
+        if let Ok(signed) = signed
+            && signed.verdict(anchor).require_pinned().is_ok()
+            && let Note::Retention(note) = signed.note
+            && (note.system, note.incarnation, note.stream) == (stream.system, stream.incarnation, stream.stream)
+        {
+            let keep_from = holds.iter().copied().fold(note.keep_from, Time::min);
+            let statements = ripe.iter().map(|s| s.found.name.clone()).collect();
+            return Ok(Some((plan(&there, keep_from, now), statements)));
+        }
+    }
+    Ok(None)
+}
+
+/// Carries out what is ripe, and removes the statements. What cannot be deleted is told with its reason.
 pub fn sweep(
     place: &dyn Destination,
     stream: StreamPlace,
@@ -95,25 +121,11 @@ pub fn sweep(
     wait: i64,
     now: Time,
 ) -> Result<(Removal, Vec<DestinationError>), DestinationError> {
-    let there = Catalogue::read(place, stream)?;
-    let ripe: Vec<_> = there.statements.iter().filter(|s| now >= s.time.plus_seconds(wait)).collect();
-    let mut keep_from: Option<Time> = None;
-    for statement in ripe.iter().rev() {
-        let signed = Note::parse(&read_small(place, &statement.found.name, MAX_NOTE)?);
-        if let Ok(signed) = signed
-            && signed.verdict(anchor).require_pinned().is_ok()
-            && let Note::Retention(note) = signed.note
-            && (note.system, note.incarnation, note.stream) == (stream.system, stream.incarnation, stream.stream)
-        {
-            keep_from = Some(note.keep_from);
-            break;
-        }
-    }
-    let Some(keep_from) = keep_from else { return Ok((Removal::default(), Vec::new())) };
-    let keep_from = holds.iter().copied().fold(keep_from, Time::min);
-    let removal = plan(&there, keep_from, now);
+    let Some((removal, statements)) = ripe(place, stream, anchor, holds, wait, now)? else {
+        return Ok((Removal::default(), Vec::new()));
+    };
     let mut kept = Vec::new();
-    for name in removal.names.iter().chain(ripe.iter().map(|s| &s.found.name)) {
+    for name in removal.names.iter().chain(&statements) {
         match place.delete(name) {
             Ok(()) | Err(DestinationError::NotFound(_)) => {}
             Err(e) if e.is_transient() => return Err(e),

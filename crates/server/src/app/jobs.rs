@@ -64,6 +64,15 @@ impl Running {
         progress
     }
 
+    /// Cancels what runs beside the operations: a system restore takes the ground away.
+    pub fn cancel_beside(&self) {
+        let jobs = self.jobs.lock().expect("no panic while held");
+        for beside in jobs.values().filter(|o| o.beside) {
+            // One that ended in this very moment is as good as cancelled.
+            let _ = beside.progress.cancel();
+        }
+    }
+
     pub fn end(&self, id: Id) {
         self.jobs.lock().expect("no panic while held").remove(&id);
     }

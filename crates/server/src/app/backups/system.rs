@@ -182,6 +182,7 @@ pub(super) fn system_restore(
     let built = checked.and_then(|()| {
         // From here on nothing is written any more that the restored system would not know.
         app.swap_core(None);
+        app.running.cancel_beside();
         failpoint("system-closed");
         let (facts, not_looked_into) = asked.facts(None)?;
         let carried = carried_over(&asked.core, app.now())?;
