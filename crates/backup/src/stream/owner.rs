@@ -30,6 +30,21 @@ pub enum OwnerError {
         "the incarnation {by} took this place over (mark {n}): this server is a copy that was left behind, and ships no more"
     )]
     Superseded { by: Incarnation, n: u64 },
+    #[error("another system ({system}) sends here already: give each a folder or prefix of its own")]
+    Taken { system: SystemId },
+}
+
+/// Refuses a place that another system uses: a prefix belongs to one.
+fn alone(place: &dyn Destination, claim: &Claim<'_>) -> Result<(), OwnerError> {
+    for name in place.folders("")? {
+        let other = name.parse::<SystemId>().ok().filter(|system| *system != claim.system);
+        if let Some(system) = other
+            && !place.list(&owner_folder(system), "", 1)?.is_empty()
+        {
+            return Err(OwnerError::Taken { system });
+        }
+    }
+    Ok(())
 }
 
 /// Who is asking.
@@ -66,6 +81,7 @@ pub fn claim(place: &dyn Destination, claim: &Claim<'_>, signer: &Signer, now: T
             Ownership::Mine => return Ok(()),
             Ownership::Superseded { by, n } => return Err(OwnerError::Superseded { by, n }),
             Ownership::Free { next } => {
+                alone(place, claim)?;
                 let Claim { system, incarnation, ancestors } = *claim;
                 let parent = ancestors.last().copied();
                 let mark = OwnerNote { system, incarnation, parent, n: Decimal(next), created_at: now };
@@ -95,6 +111,17 @@ mod tests {
 
     fn of(n: u8, ancestors: &[Incarnation]) -> Claim<'_> {
         Claim { system: SystemId::from_bytes([9; 16]), incarnation: life(n), ancestors }
+    }
+
+    #[test]
+    fn two_systems_do_not_share_a_place() {
+        let (place, signer) = (Memory::default(), Signer::generate());
+        claim(&place, &of(1, &[]), &signer, Time(1)).unwrap();
+        let system = SystemId::from_bytes([8; 16]);
+        let other = Claim { system, ..of(1, &[]) };
+        let refused = claim(&place, &other, &signer, Time(2)).unwrap_err();
+        assert!(matches!(refused, OwnerError::Taken { system } if system == of(1, &[]).system), "{refused}");
+        claim(&place, &of(1, &[]), &signer, Time(3)).unwrap();
     }
 
     #[test]
