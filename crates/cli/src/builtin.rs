@@ -10,7 +10,7 @@ use crate::options::{self, Given};
 use crate::output::Format;
 use crate::profile::{Connection, DEFAULT_DATA, Places};
 use crate::tree::Tree;
-use crate::{archive, local, login, offline, points, recover, retain, serve, settings, tour};
+use crate::{archive, local, login, offline, points, recover, report, retain, serve, settings, tour};
 
 /// Words and command of each.
 pub fn commands() -> Vec<(&'static str, Command)> {
@@ -38,6 +38,7 @@ pub fn commands() -> Vec<(&'static str, Command)> {
         ("recover", recover::command()),
         ("points", points::command()),
         ("retain", retain::command()),
+        ("report verify", report::command()),
         ("tour", tour::command()),
         ("login", login::command()),
         ("users reset-admin", reset),
@@ -57,6 +58,7 @@ pub fn run(words: &[&str], tree: &Tree, given: &Given<'_>, matches: &ArgMatches)
         ["serve"] => serve::run(given, matches),
         ["recover"] => recover::run(given, matches),
         ["points"] => format(given).and_then(|format| points::run(format, matches)),
+        ["report", "verify"] => report::verify(matches),
         ["retain"] => format(given).and_then(|format| retain::run(format, matches)),
         ["tour"] => tour::run(matches),
         ["login"] => login::run(given, matches),
@@ -95,6 +97,7 @@ pub fn noun_about(noun: &str) -> &'static str {
         "records" => "The audit log",
         "policies" => "Policies of file encryption clients",
         "policysets" => "Sets that policies name: users, processes, resources, signatures",
+        "report" => "Signed reports of drills, without a server",
         "scheduler" => "Work that is done by the clock",
         "secrets" => "Secrets and their versions",
         "self" => "Your own account",

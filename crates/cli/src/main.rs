@@ -20,6 +20,7 @@ mod progress;
 mod recover;
 #[cfg(test)]
 mod reference;
+mod report;
 mod request;
 mod retain;
 mod run;

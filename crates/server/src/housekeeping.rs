@@ -156,8 +156,10 @@ async fn usage_keep(app: &Arc<App>, anchored: u64) -> u64 {
 
 /// The steps of protection that are due now.
 fn protection_due(app: &App) -> Result<Vec<Step>> {
-    let ground = Ground { spool: app.folder.spool(), audit_days: app.settings.audit_days };
-    app.protection.due(&app.core()?, &ground, app.now())
+    let now = app.now();
+    let day = app.settings.time_zone.midnight(now);
+    let ground = Ground { spool: app.folder.spool(), audit_days: app.settings.audit_days, day };
+    app.protection.due(&app.core()?, &ground, now)
 }
 
 /// Ships everything that is due now, one after the other; how many steps that were.

@@ -196,6 +196,8 @@ pub struct Ground {
     pub spool: PathBuf,
     /// Days that a system's archive holds audit fields of.
     pub audit_days: u32,
+    /// The newest midnight where the administrator lives.
+    pub day: Time,
 }
 
 /// One step that is due.
@@ -301,7 +303,7 @@ impl Step {
             destination: place.as_ref(),
             spool: &self.ground.spool,
             audit_from: self.now.plus_seconds(-86_400 * i64::from(self.ground.audit_days)),
-            day: midnight(self.now),
+            day: self.ground.day,
             heartbeat: HEARTBEAT,
         };
         let head = core.store.head().seq;

@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use keyark_model::Time;
+use keyark_model::protection::midnight;
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be set.
@@ -27,6 +31,40 @@ pub struct Settings {
     pub audit: AuditMode,
     /// Days that usage records are kept.
     pub audit_days: u32,
+    /// At whose midnight backup instances make their daily full archive.
+    pub time_zone: Zone,
+}
+
+/// A time zone by its name in the time zone database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Zone(String);
+
+impl TryFrom<String> for Zone {
+    type Error = String;
+    fn try_from(name: String) -> Result<Zone, String> {
+        match TimeZone::get(&name) {
+            Ok(_) => Ok(Zone(name)),
+            Err(_) => Err(format!("{name:?} is no time zone; write one like Europe/Berlin or UTC")),
+        }
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> String {
+        zone.0
+    }
+}
+
+impl Zone {
+    /// The midnight before a moment.
+    pub fn midnight(&self, at: Time) -> Time {
+        let day = || {
+            let zone = TimeZone::get(&self.0).ok()?;
+            Timestamp::from_microsecond(at.0).ok()?.to_zoned(zone).start_of_day().ok()
+        };
+        day().map_or_else(|| midnight(at), |day| Time(day.timestamp().as_microsecond()))
+    }
 }
 
 /// When a read or a cryptographic operation is on disk in the usage log.
@@ -52,6 +90,27 @@ impl Default for Settings {
             largest_upload: 64 << 30,
             audit: AuditMode::Batched,
             audit_days: 30,
+            time_zone: Zone("UTC".into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keyark_model::Time;
+
+    use super::Zone;
+
+    #[test]
+    fn a_day_begins_where_the_administrator_lives() {
+        let midnight = |zone: &str, at: &str| {
+            let zone: Zone = serde_json::from_value(zone.into()).unwrap();
+            zone.midnight(at.parse::<Time>().unwrap()).to_string()[..16].to_owned()
+        };
+        assert_eq!(midnight("UTC", "2026-03-29T12:00:00Z"), "2026-03-29T00:00");
+        assert_eq!(midnight("Europe/Berlin", "2026-03-28T23:30:00Z"), "2026-03-28T23:00");
+        // After the clock was put forward the day began an hour "earlier" in UTC than the next one will.
+        assert_eq!(midnight("Europe/Berlin", "2026-03-29T22:30:00Z"), "2026-03-29T22:00");
+        assert!(serde_json::from_value::<Zone>("Mars/Olympus".into()).is_err());
     }
 }

@@ -15,7 +15,7 @@ use super::epoch::Epoch;
 use super::names::{StreamObject, StreamPlace};
 use super::note::{HeartbeatNote, MAX_NOTE, Note};
 use super::segment;
-use crate::destination::{Content, Destination, DestinationError, Remote, create_or_same, read_small};
+use crate::destination::{Content, Destination, DestinationError, Found, Remote, create_or_same, read_small};
 use crate::progress::Progress;
 use crate::take::{InStream, TakeError, TakeRequest, take};
 
@@ -298,7 +298,19 @@ impl At {
         let epoch = self.epoch.as_ref().expect("it was begun");
         let Some(next) = segment::next(s, epoch, from, (upto, level), now)? else { return Ok(None) };
         failpoint("ship-segment-made");
-        s.create(&StreamObject::Segment(next.name), Content::Bytes(&next.bytes), told)?;
+        let object = StreamObject::Segment(next.name);
+        match s.create(&object, Content::Bytes(&next.bytes), told) {
+            // The same entries are there under another key: they were sent before, and a list had not shown them.
+            Err(ShipError::Destination { error: DestinationError::Exists(name), .. }) => {
+                let found = Found { size: s.at_destination(s.destination.size(&name))?, name };
+                let there = signed_end(s, &own_anchor(s), &found)?;
+                if there != Some((next.end.number, next.end.hash)) {
+                    let error = DestinationError::Exists(found.name);
+                    return Err(ShipError::Destination { place: s.destination.describe(), error });
+                }
+            }
+            outcome => outcome?,
+        }
         if level == 0 {
             told.entries += next.entries;
         }
@@ -344,8 +356,7 @@ fn find(s: &Shipping<'_>) -> Result<At, ShipError> {
     let place = s.place();
     let there = s.at_destination(Catalogue::read(s.destination, place))?;
     let head = s.head()?;
-    // Only what this very server signed counts: anybody who may write there can write names.
-    let anchor = Anchor::new(vec![AnchorKey::pinned(place.system, place.incarnation, &s.signer.public(), 0)]);
+    let anchor = own_anchor(s);
     let mut end: Option<(u64, Digest)> = None;
     if let Some(segment) = newest_segment(&there) {
         end = signed_end(s, &anchor, &segment.found)?.filter(|(number, _)| *number == segment.name.last);
@@ -388,6 +399,12 @@ fn find(s: &Shipping<'_>) -> Result<At, ShipError> {
     Ok(At { end, gaps, levels, full: newest_full.map(|f| (f.seq, f.time)), told, epoch: None })
 }
 
+/// Only what this very server signed counts: anybody who may write there can write names.
+fn own_anchor(s: &Shipping<'_>) -> Anchor {
+    let place = s.place();
+    Anchor::new(vec![AnchorKey::pinned(place.system, place.incarnation, &s.signer.public(), 0)])
+}
+
 fn levels(there: &Catalogue) -> Vec<Level> {
     let last = |level: u8| there.segments.iter().filter(|s| s.name.level == level).map(|s| s.name.last).max();
     let of = |level: u8| {
@@ -404,11 +421,7 @@ fn newest_segment(there: &Catalogue) -> Option<&SegmentAt> {
 }
 
 /// Number and hash of the last entry that an archive shows, if this server signed it.
-fn signed_end(
-    s: &Shipping<'_>,
-    anchor: &Anchor,
-    found: &crate::destination::Found,
-) -> Result<Option<(u64, Digest)>, ShipError> {
+fn signed_end(s: &Shipping<'_>, anchor: &Anchor, found: &Found) -> Result<Option<(u64, Digest)>, ShipError> {
     match Archive::open(Remote { place: s.destination, found: found.clone() }) {
         Ok(archive) if archive.verdict(anchor).require_pinned().is_ok() => {
             Ok(Some((archive.header().positions.last.0, archive.footer().chain.after)))

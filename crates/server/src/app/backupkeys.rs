@@ -13,6 +13,7 @@ use keyark_archive::{Anchor, Scope, passphrase};
 use keyark_crypto::jwe::JweError;
 use keyark_crypto::{Key256, kdf, random};
 use keyark_model::access::Right;
+use keyark_model::protection::InstanceHeader;
 use keyark_model::system::{BackupHeader, BackupKeyHeader, Proof};
 use keyark_model::{Digest, DomainId, Id, Time};
 use keyark_store::Write;
@@ -265,17 +266,22 @@ impl Handle<BackupKeyDelete> for App {
         }
         let backups = ctx.core.load_all::<BackupHeader>(DomainId::ROOT)?;
         let needed = backups.iter().filter(|b| b.header.backup_key == stored.id()).count();
-        if needed > 0 && !r.force {
-            return Err(AppError::new(
-                ErrorCode::InUse,
-                format!(
-                    "{needed} backups known here open only with this key; force with confirm deletes it all the same"
-                ),
-            ));
+        let instances = ctx.core.load_all::<InstanceHeader>(DomainId::ROOT)?;
+        let with_it =
+            |i: &&Stored<InstanceHeader>| i.header.order.as_ref().is_some_and(|o| o.backup_key == stored.id());
+        let sending = instances.iter().filter(with_it).count();
+        if needed + sending > 0 && !r.force {
+            let what = format!(
+                "{needed} backups known here open only with this key, and {sending} backup instances send under it; force \
+                 with confirm deletes it all the same"
+            );
+            return Err(AppError::new(ErrorCode::InUse, what));
         }
         if r.force {
-            let what =
-                format!("deleting this key makes {needed} backups known here unreadable without an exported copy");
+            let what = format!(
+                "deleting this key makes {needed} backups known here, and what {sending} backup instances sent, unreadable \
+                 without an exported copy"
+            );
             confirmed(r.confirm.as_deref(), &[&stored.id().to_string()], &what)?;
         }
         let write = ctx.core.delete(&stored);

@@ -479,7 +479,13 @@ impl Ctx {
             }
             Err(refused.unwrap_or_else(|| AppError::invalid("the instance does not send to that destination")))
         });
-        let (there, plan) = found.await.map_err(AppError::internal)??;
+        let (there, plan) = found.await.map_err(AppError::internal)?.map_err(|e| match e.code {
+            ErrorCode::NoPoint if e.message.starts_with("the first point is") => AppError::new(
+                e.code,
+                format!("{}: what was deleted or changed before the instance was enabled is not there", e.message),
+            ),
+            _ => e,
+        })?;
         let order = stored.header.order.as_ref().ok_or_else(|| AppError::internal("an instance without an order"))?;
         let own = || {
             let key = self.core.load::<BackupKeyHeader>(DomainId::ROOT, order.backup_key)?;

@@ -5,7 +5,7 @@ use keyark_testkit::client::text;
 use keyark_testkit::{Client, TestServer};
 use serde_json::{Value, json};
 
-use crate::support::{backup_key, job_ended, key_names, restore, restore_any};
+use crate::support::{backup_key, exported, job_ended, key_names, restore, restore_any};
 
 use super::{destination, instance, protected, walk};
 
@@ -69,7 +69,7 @@ fn a_domain_takes_a_moment_out_of_its_instance_and_restores_from_it() {
     wrong.fails(ErrorCode::NotFound, "backup instance");
     // Outside of what is there.
     let early = one.admin.post(&path, json!({ "at": before.plus_seconds(-7200) }));
-    early.fails(ErrorCode::NoPoint, "the first point is");
+    early.fails(ErrorCode::NoPoint, "before the instance was enabled is not there");
     let late = one.admin.post(&path, json!({ "at": server.now().plus_seconds(7200) }));
     late.fails(ErrorCode::NoPoint, "the last point is");
 
@@ -271,4 +271,39 @@ fn a_moment_is_downloaded_under_a_key_of_its_own_and_uploaded_elsewhere() {
 fn restore_refused(by: &Client, backup: &str) {
     let refused = by.post(&format!("/v1/backups/{backup}/restore"), json!({}));
     refused.fails(ErrorCode::BackupKeyMissing, "is not here");
+}
+
+#[test]
+fn a_deleted_domain_leaves_its_instance_with_root_and_comes_back_in_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let one = server.domain("one");
+    destination(&server, "nas", &folder.path().join("there"));
+    let key = backup_key(&one.admin, "domain");
+    let quotas = json!({ "quotas": { "backupRangeDays": 40 } });
+    server.admin.patch(&format!("/v1/domains/{}", one.id), quotas).ok(200);
+    let id = protected(&one.admin, "extended", &["nas"]);
+    one.admin.key(json!({ "name": "k" }));
+    let ciphertext = one.admin.encrypt("k", "of a tenant that went");
+    server.protect();
+    let at = server.now().plus_seconds(1);
+    server.advance(10);
+    one.admin.key(json!({ "name": "later" }));
+    server.protect();
+    server.admin.get(&format!("/v1/backup-instances/{id}")).fails(ErrorCode::NotFound, "backup instance");
+    server.admin.delete(&format!("/v1/domains/{}?force=true&confirm=one", one.id)).ok(204);
+    // Now it is root's, and what it sent is there.
+    assert_eq!(instance(&server.admin, &id)["domainID"], json!(one.id));
+    let begun = server.admin.post(&format!("/v1/backup-instances/{id}/backups"), json!({ "at": at })).ok(202);
+    assert_eq!(job_ended(&server.admin, &text(&begun, "jobId"))["status"], "completed");
+    let backup = text(&begun, "id");
+    let file = server.admin.get(&format!("/v1/backups/{backup}/download"));
+    let (key_file, passphrase) = exported(&server.admin, &key);
+    let two = server.domain("two");
+    let upload = json!({ "file": key_file, "password": passphrase });
+    two.admin.post("/v1/backupkeys/upload", upload).ok(201);
+    two.admin.send("POST", "/v1/backups/upload", Some(&file.body), &[]).ok(201);
+    restore(&two.admin, &backup, json!({ "includeDeleted": true }));
+    assert_eq!(key_names(&two.admin), ["k"]);
+    assert_eq!(two.admin.decrypt(&ciphertext), "of a tenant that went");
 }
