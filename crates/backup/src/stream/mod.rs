@@ -12,6 +12,7 @@ pub mod retain;
 pub mod segment;
 pub mod ship;
 pub mod survey;
+mod tail;
 pub mod verify;
 pub mod view;
 

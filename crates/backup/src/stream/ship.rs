@@ -2,27 +2,27 @@
 
 use std::path::Path;
 
-use keyark_archive::{Anchor, AnchorKey, Archive, ArchiveError, Decimal};
+use keyark_archive::{Archive, ArchiveError, Decimal};
 use keyark_crypto::keyring::Keyring;
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{Key256, random};
-use keyark_model::{ArchiveId, Digest, DomainId, Id, Time};
+use keyark_model::{ArchiveId, DomainId, Id, Time};
 use keyark_store::{EntriesError, Fault, Placed, SnapshotError, Store, failpoint};
 use uuid::Uuid;
 
-use super::catalogue::{Catalogue, FullAt, SegmentAt};
 use super::epoch::Epoch;
 use super::names::{StreamObject, StreamPlace};
-use super::note::{HeartbeatNote, MAX_NOTE, Note};
+use super::note::{HeartbeatNote, Note};
 use super::segment;
-use crate::destination::{Content, Destination, DestinationError, Found, Remote, create_or_same, read_small};
+use super::tail::{find, own_anchor, signed_end};
+use crate::destination::{Content, Destination, DestinationError, Found, create_or_same};
 use crate::progress::Progress;
 use crate::take::{InStream, TakeError, TakeRequest, take};
 
 /// Segments of a level that become one of the next.
 const FAN_OUT: u64 = 32;
 /// The highest level of segments.
-const HIGHEST: u8 = 3;
+pub(super) const HIGHEST: u8 = 3;
 /// A full archive is made anew at the latest after this long; seconds.
 const EPOCH_LONGEST: i64 = 31 * 86_400;
 
@@ -61,26 +61,26 @@ impl Shipper {
     }
 }
 
-struct At {
+pub(super) struct At {
     /// The last entry that is there; none before the first full archive.
-    end: Option<Placed>,
+    pub(super) end: Option<Placed>,
     /// The newest full archive: its last entry's number, and when it was made.
-    full: Option<(u64, Time)>,
+    pub(super) full: Option<(u64, Time)>,
     /// When something was last said.
-    told: Time,
+    pub(super) told: Time,
     /// What is missing between stretches: after the first entry, up to the second.
-    gaps: Vec<(u64, u64)>,
-    levels: Vec<Level>,
-    epoch: Option<Epoch>,
+    pub(super) gaps: Vec<(u64, u64)>,
+    pub(super) levels: Vec<Level>,
+    pub(super) epoch: Option<Epoch>,
 }
 
 /// The segments of one level that came since the last that was merged from them: how many, after which entry, up to which.
 #[derive(Clone, Copy)]
-struct Level {
-    level: u8,
-    count: u64,
-    begin: u64,
-    end: u64,
+pub(super) struct Level {
+    pub(super) level: u8,
+    pub(super) count: u64,
+    pub(super) begin: u64,
+    pub(super) end: u64,
 }
 
 /// What one step sent.
@@ -127,7 +127,7 @@ impl Shipping<'_> {
         StreamPlace { system: identity.system, incarnation: identity.incarnation, stream: self.stream }
     }
 
-    fn head(&self) -> Result<Placed, Fault> {
+    pub(super) fn head(&self) -> Result<Placed, Fault> {
         match self.domain {
             None => {
                 let h = self.store.head();
@@ -141,7 +141,7 @@ impl Shipping<'_> {
         }
     }
 
-    fn at_destination<T>(&self, outcome: Result<T, DestinationError>) -> Result<T, ShipError> {
+    pub(super) fn at_destination<T>(&self, outcome: Result<T, DestinationError>) -> Result<T, ShipError> {
         outcome.map_err(|error| ShipError::Destination { place: self.destination.describe(), error })
     }
 
@@ -348,88 +348,5 @@ impl At {
         let note = Note::Heartbeat(HeartbeatNote { system, incarnation, stream, seq, hash, time: now });
         let object = StreamObject::Heartbeat { seq: end.number, time: now };
         s.create(&object, Content::Bytes(&note.sign(s.signer)), told)
-    }
-}
-
-/// Looks at the destination: how far this stream is there, and whether it is this log's.
-fn find(s: &Shipping<'_>) -> Result<At, ShipError> {
-    let place = s.place();
-    let there = s.at_destination(Catalogue::read(s.destination, place))?;
-    let head = s.head()?;
-    let anchor = own_anchor(s);
-    let mut end: Option<(u64, Digest)> = None;
-    if let Some(segment) = newest_segment(&there) {
-        end = signed_end(s, &anchor, &segment.found)?.filter(|(number, _)| *number == segment.name.last);
-    }
-    let newest_full: Option<&FullAt> = there.fulls.last();
-    if let Some(full) = newest_full
-        && end.is_none_or(|(number, _)| number < full.seq)
-        && let Some(found) = signed_end(s, &anchor, &full.found)?
-    {
-        end = Some(found);
-    }
-    if let Some(beat) = there.heartbeats.last()
-        && let Ok(signed) = Note::parse(&s.at_destination(read_small(s.destination, &beat.found.name, MAX_NOTE))?)
-        && signed.verdict(&anchor).require_pinned().is_ok()
-        && let Note::Heartbeat(note) = signed.note
-        && end.is_none_or(|(number, _)| number < note.seq.0)
-    {
-        end = Some((note.seq.0, note.hash));
-    }
-    let nothing =
-        At { end: None, full: None, told: Time::default(), gaps: Vec::new(), levels: Vec::new(), epoch: None };
-    let Some((number, hash)) = end else { return Ok(nothing) };
-    if number > head.number {
-        return Err(ShipError::RolledBack { place: s.destination.describe(), ours: head.number, theirs: number });
-    }
-    let ours = s.store.placed(s.domain, number)?;
-    if ours.is_some_and(|ours| ours.hash != hash) {
-        return Err(ShipError::Forked { number });
-    }
-    let told = there.heartbeats.last().map_or(Time::default(), |b| b.time);
-    // On from where the chain holds: what is missing behind that is sent again.
-    let reach = newest_full.map(|f| there.reach(f).number).filter(|reach| *reach < number);
-    let end = match reach {
-        Some(reach) => s.store.placed(s.domain, reach)?,
-        None => ours,
-    };
-    let points = there.points();
-    let gaps = points.windows(2).map(|w| (w[0].to.number, w[1].from.number)).collect();
-    let levels = levels(&there);
-    Ok(At { end, gaps, levels, full: newest_full.map(|f| (f.seq, f.time)), told, epoch: None })
-}
-
-/// Only what this very server signed counts: anybody who may write there can write names.
-fn own_anchor(s: &Shipping<'_>) -> Anchor {
-    let place = s.place();
-    Anchor::new(vec![AnchorKey::pinned(place.system, place.incarnation, &s.signer.public(), 0)])
-}
-
-fn levels(there: &Catalogue) -> Vec<Level> {
-    let last = |level: u8| there.segments.iter().filter(|s| s.name.level == level).map(|s| s.name.last).max();
-    let of = |level: u8| {
-        let merged = last(level + 1).unwrap_or(0);
-        let since = || there.segments.iter().filter(move |s| s.name.level == level && s.name.first > merged);
-        let begin = since().map(|s| s.name.first - 1).min()?;
-        Some(Level { level, count: since().count() as u64, begin, end: last(level)? })
-    };
-    (0..=HIGHEST).filter_map(of).collect()
-}
-
-fn newest_segment(there: &Catalogue) -> Option<&SegmentAt> {
-    there.segments.iter().max_by_key(|s| s.name.last)
-}
-
-/// Number and hash of the last entry that an archive shows, if this server signed it.
-fn signed_end(s: &Shipping<'_>, anchor: &Anchor, found: &Found) -> Result<Option<(u64, Digest)>, ShipError> {
-    match Archive::open(Remote { place: s.destination, found: found.clone() }) {
-        Ok(archive) if archive.verdict(anchor).require_pinned().is_ok() => {
-            Ok(Some((archive.header().positions.last.0, archive.footer().chain.after)))
-        }
-        Err(ArchiveError::Io(e)) => {
-            let error = DestinationError::Unreachable(e.to_string());
-            Err(ShipError::Destination { place: s.destination.describe(), error })
-        }
-        _ => Ok(None),
     }
 }

@@ -16,6 +16,7 @@ pub mod crypto;
 pub mod destinations;
 pub mod domains;
 pub mod groups;
+pub mod instance_order;
 pub mod instance_view;
 pub mod instance_work;
 pub mod instances;
