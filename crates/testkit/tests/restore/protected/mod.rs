@@ -241,3 +241,24 @@ fn what_was_destroyed_leaves_the_log_once_it_was_sent_everywhere() {
         assert_eq!(TestServer::start_again(&data).admin.decrypt(&ciphertext), "old data");
     }
 }
+
+#[test]
+fn a_recovery_names_the_backup_keys_that_streams_of_domains_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let one = server.domain("one");
+    let there = folder.path().join("there");
+    destination(&server, "nas", &there);
+    let file = exported(&server.admin, &backup_key(&server.admin, "system"));
+    let key = backup_key(&one.admin, "domain");
+    let quotas = json!({ "quotas": { "backupRangeDays": 40 } });
+    server.admin.patch(&format!("/v1/domains/{}", one.id), quotas).ok(200);
+    protected(&server.admin, "system", &["nas"]);
+    protected(&one.admin, "extended", &["nas"]);
+    assert_eq!(server.protect(), 2);
+    let place = Local::open(&there).unwrap();
+    let data = folder.path().join("new");
+    let done = recovery_from(&data, Origin::Stream { destination: &place, until: Until::Newest }, &file).unwrap();
+    let named: Vec<_> = done.missing.iter().filter(|line| line.contains(&key)).collect();
+    assert!(named.len() == 1 && named[0].contains(&one.id), "{:?}", done.missing);
+}
