@@ -149,6 +149,24 @@ impl Ctx {
         if self.sees(stored.header.domain, &stored.header.also)? { Ok(stored) } else { Err(missing()) }
     }
 
+    /// The backup key for new backups of a scope: the named one, or else the scope's default.
+    pub fn backup_key_chosen(&self, scope: Option<DomainId>, named: Option<&str>) -> Result<Stored<BackupKeyHeader>> {
+        let key = match named {
+            Some(id) => self.backup_key_load(id)?,
+            None => self.core.backup_key_default(scope)?.ok_or_else(|| {
+                let what = if scope.is_some() { "domain" } else { "system" };
+                let say = format!(
+                    "there is no default {what} backup key; create one (`keyark backupkeys create --scope {what}`)"
+                );
+                AppError::new(ErrorCode::BackupKeyMissing, say)
+            })?,
+        };
+        match key.header.domain == scope {
+            true => Ok(key),
+            false => Err(AppError::new(ErrorCode::WrongScope, "the backup key is of the other scope")),
+        }
+    }
+
     /// A backup key as the caller's domain sees it.
     fn backup_key_shown(&self, stored: &Stored<BackupKeyHeader>) -> Result<BackupKey> {
         let mut key = shown(&self.core, stored, self.now);

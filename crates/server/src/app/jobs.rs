@@ -171,6 +171,22 @@ impl Core {
 pub type Outcome = (serde_json::Value, Vec<keyark_store::Write>);
 
 impl Ctx {
+    /// The record of a job that begins now.
+    pub fn job_begun(&self, operation: &str, domain: Option<DomainId>, actor: String, resource: Id) -> JobHeader {
+        JobHeader {
+            operation: operation.into(),
+            domain,
+            actor,
+            resource,
+            started: self.now,
+            finished: None,
+            status: BackupStatus::InProgress,
+            failure: String::new(),
+            code: 0,
+            result: serde_json::Value::Null,
+        }
+    }
+
     /// Starts work that is no operation and stands in nobody's way; its job's id.
     pub async fn job_beside(
         &self,
@@ -180,18 +196,7 @@ impl Ctx {
         work: impl FnOnce(&Progress) -> Result<Outcome> + Send + 'static,
     ) -> Result<Id> {
         let job = Core::new_id(self.now);
-        let header = JobHeader {
-            operation: operation.into(),
-            domain,
-            actor: self.caller()?.actor(),
-            resource,
-            started: self.now,
-            finished: None,
-            status: BackupStatus::InProgress,
-            failure: String::new(),
-            code: 0,
-            result: serde_json::Value::Null,
-        };
+        let header = self.job_begun(operation, domain, self.caller()?.actor(), resource);
         let write = self.core.put(DomainId::ROOT, job, 1, &header, b"")?;
         let progress = self.app.running.start_beside(job, domain);
         if let Err(e) = self.commit_in(DomainId::ROOT, resource.to_string(), vec![], vec![write]).await {

@@ -16,15 +16,11 @@ pub mod crypto;
 pub mod destinations;
 pub mod domains;
 pub mod groups;
-pub mod instance_order;
-pub mod instance_view;
-pub mod instance_work;
 pub mod instances;
 pub mod jobs;
 pub mod keys;
 pub mod policies;
 pub mod policy_sets;
-pub mod proofs;
 pub mod reset_admin;
 pub mod schedules;
 pub mod secrets;
@@ -108,6 +104,14 @@ impl<T> Reply<T> {
     pub fn at(mut self, revision: u64) -> Reply<T> {
         self.revision = Some(revision);
         self
+    }
+
+    /// What was answered, for a handler that calls another.
+    pub fn value(self) -> Result<T> {
+        match self.content {
+            Content::Json(value) => Ok(value),
+            _ => Err(AppError::internal("an answer without content")),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use keyark_backup::take::Since;
 use keyark_backup::{Progress, TakeError, TakeRequest, Taken, take};
 use keyark_crypto::Key256;
 use keyark_model::protection::DestinationHeader;
-use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
+use keyark_model::system::{BackupHeader, BackupStatus};
 use keyark_model::{ArchiveId, DomainId, Id};
 use keyark_store::failpoint;
 
@@ -88,21 +88,7 @@ impl Handle<BackupCreate> for App {
         if scope.is_none() && !r.filters.is_empty() {
             return Err(AppError::invalid("filters apply to domain scoped backups only"));
         }
-        let key = match &r.backup_key {
-            Some(id) => ctx.backup_key_load(id)?,
-            None => ctx.core.backup_key_default(scope)?.ok_or_else(|| {
-                let what = if scope.is_some() { "domain" } else { "system" };
-                AppError::new(
-                    ErrorCode::BackupKeyMissing,
-                    format!(
-                        "there is no default {what} backup key; create one (`keyark backupkeys create --scope {what}`)"
-                    ),
-                )
-            })?,
-        };
-        if key.header.domain != scope {
-            return Err(AppError::new(ErrorCode::WrongScope, "the backup key is of the other scope"));
-        }
+        let key = ctx.backup_key_chosen(scope, r.backup_key.as_deref())?;
         let since = match &r.since {
             None => None,
             Some(id) => {
@@ -188,18 +174,7 @@ impl App {
             uploaded: matches!(from, Origin::Point(_)),
             job,
         };
-        let job_header = JobHeader {
-            operation: "Backup create".into(),
-            domain: scope,
-            actor: header.creator.clone(),
-            resource: id,
-            started: ctx.now,
-            finished: None,
-            status: BackupStatus::InProgress,
-            failure: String::new(),
-            code: 0,
-            result: serde_json::Value::Null,
-        };
+        let job_header = ctx.job_begun("Backup create", scope, header.creator.clone(), id);
         let begun = async {
             let writes = vec![
                 ctx.core.put(DomainId::ROOT, id, 1, &header, b"")?,

@@ -6,7 +6,6 @@ use keyark_backup::plan::{PlanError, PlanInput, plan};
 use keyark_backup::restore_domain::{RestoreError, Target, writes};
 use keyark_backup::{Action, Facts, Links, Mode, Plan, Progress};
 use keyark_crypto::keyring::KeyringError;
-use keyark_model::system::{BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id, Kind};
 use keyark_store::{Batch, Draft, Must, failpoint};
 
@@ -214,18 +213,7 @@ impl Handle<BackupRestore> for App {
         let job = Core::new_id(ctx.now);
         let scope = if whole || asked.rescues() { None } else { Some(asked.into) };
         let progress = self.operation_start(ctx, job, scope)?;
-        let header = JobHeader {
-            operation: "Backup restore".into(),
-            domain: scope,
-            actor: asked.actor.clone(),
-            resource: asked.backup.id(),
-            started: ctx.now,
-            finished: None,
-            status: BackupStatus::InProgress,
-            failure: String::new(),
-            code: 0,
-            result: serde_json::Value::Null,
-        };
+        let header = ctx.job_begun("Backup restore", scope, asked.actor.clone(), asked.backup.id());
         let write = ctx.core.put(DomainId::ROOT, job, 1, &header, b"");
         let begun = match write {
             Ok(write) => ctx.commit_in(DomainId::ROOT, asked.backup.id().to_string(), vec![], vec![write]).await,

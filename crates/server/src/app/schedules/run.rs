@@ -16,7 +16,7 @@ use crate::app::core::Core;
 use crate::app::ctx::{Ctx, Principal, Request};
 use crate::app::error::{AppError, Result};
 use crate::app::records::Stored;
-use crate::app::{App, Content, Handle, Reply};
+use crate::app::{App, Handle};
 
 /// Runs that a schedule remembers.
 const REMEMBERED: usize = 50;
@@ -50,13 +50,6 @@ fn calling(app: &Arc<App>, core: &Arc<Core>, schedule: &Schedule, now: Time) -> 
     }
 }
 
-fn json<T>(reply: Reply<T>) -> Result<T> {
-    match reply.content {
-        Content::Json(value) => Ok(value),
-        _ => Err(AppError::internal("an answer without content")),
-    }
-}
-
 fn params<T: serde::de::DeserializeOwned>(h: &ScheduleHeader) -> Result<T> {
     serde_json::from_value(h.params.clone())
         .map_err(|e| AppError::invalid(format!("its parameters cannot be read: {e}")))
@@ -75,19 +68,19 @@ async fn begin(app: &Arc<App>, ctx: &Ctx, h: &ScheduleHeader) -> Result<(Option<
                 filters: p.filters,
                 ..BackupCreate::default()
             };
-            let made = json(Handle::<BackupCreate>::handle(&**app, ctx, request).await?)?;
+            let made = Handle::<BackupCreate>::handle(&**app, ctx, request).await?.value()?;
             Ok((made.job_id.and_then(id), id(made.id)))
         }
         "verification" => {
             let InstanceParams { instance: id_or_alias, destination, depth } = params(h)?;
             let request = BackupInstanceVerify { id: id_or_alias, destination, depth };
-            let made = json(Handle::<BackupInstanceVerify>::handle(&**app, ctx, request).await?)?;
+            let made = Handle::<BackupInstanceVerify>::handle(&**app, ctx, request).await?.value()?;
             Ok((id(made.job_id), None))
         }
         _ => {
             let InstanceParams { instance: id_or_alias, destination, .. } = params(h)?;
             let request = BackupInstanceDrill { id: id_or_alias, destination, at: None };
-            let made = json(Handle::<BackupInstanceDrill>::handle(&**app, ctx, request).await?)?;
+            let made = Handle::<BackupInstanceDrill>::handle(&**app, ctx, request).await?.value()?;
             Ok((id(made.job_id), None))
         }
     }

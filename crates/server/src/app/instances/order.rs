@@ -12,12 +12,12 @@ use keyark_crypto::random;
 use keyark_model::protection::{InstanceHeader, InstanceState, InstanceType, Order};
 use keyark_model::{DomainId, Id, Time};
 
-use super::backupkeys::{right_of, scope_of};
-use super::core::Core;
-use super::ctx::{Ctx, confirmed};
-use super::error::{AppError, Result};
-use super::instances::RANGE;
-use super::{App, Handle, Reply};
+use super::RANGE;
+use crate::app::backupkeys::{right_of, scope_of};
+use crate::app::core::Core;
+use crate::app::ctx::{Ctx, confirmed};
+use crate::app::error::{AppError, Result};
+use crate::app::{App, Handle, Reply};
 
 const RANGE_CHOSEN: u32 = 30;
 /// Seconds between two looks for what is new.
@@ -66,12 +66,7 @@ impl Handle<BackupInstanceCreate> for App {
             Some(_) => return Err(AppError::invalid("type is extended or system")),
         };
         ctx.require(right_of(scope, false))?;
-        if r.alias.trim().is_empty() || r.alias.parse::<Id>().is_ok() {
-            return Err(AppError::invalid("an instance has an alias, which does not look like an id"));
-        }
-        if ctx.instance_load(&r.alias).is_ok() {
-            return Err(AppError::new(ErrorCode::AlreadyExists, format!("there is an instance {:?}", r.alias)));
-        }
+        ctx.instance_alias_free(&r.alias)?;
         let range_days = r.range_days.unwrap_or(RANGE_CHOSEN);
         ctx.range_granted(scope, None, range_days)?;
         let expires_at = r.duration_days.map(|days| ctx.ends_after(ctx.now, days)).transpose()?;
@@ -112,19 +107,7 @@ impl Handle<BackupInstanceEnable> for App {
             }
             destinations.push(id);
         }
-        let key = match &r.backup_key {
-            Some(id) => ctx.backup_key_load(id)?,
-            None => ctx.core.backup_key_default(scope)?.ok_or_else(|| {
-                let what = if scope.is_some() { "domain" } else { "system" };
-                let say = format!(
-                    "there is no default {what} backup key; create one (`keyark backupkeys create --scope {what}`)"
-                );
-                AppError::new(ErrorCode::BackupKeyMissing, say)
-            })?,
-        };
-        if key.header.domain != scope {
-            return Err(AppError::new(ErrorCode::WrongScope, "the backup key is of the other scope"));
-        }
+        let key = ctx.backup_key_chosen(scope, r.backup_key.as_deref())?;
         let count = destinations.len() as u32;
         let quorum = r.quorum.unwrap_or(count);
         if quorum == 0 || quorum > count {

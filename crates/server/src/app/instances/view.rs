@@ -6,9 +6,9 @@ use keyark_backup::stream::{Catalogue, NoPoint, Opener, Until};
 use keyark_model::protection::midnight;
 use keyark_model::{Kind, Time};
 
-use super::ctx::Ctx;
-use super::error::{AppError, Result};
-use super::{App, Handle, Reply};
+use crate::app::ctx::Ctx;
+use crate::app::error::{AppError, Result};
+use crate::app::{App, Handle, Reply};
 
 /// Lines in one answer.
 const LINES: u64 = 100;
@@ -40,11 +40,7 @@ impl Handle<BackupInstanceData> for App {
         let category: Option<Category> = r.category.as_deref().map(|c| word(c, what)).transpose()?;
         let limit = r.limit.map_or(LINES, |n| u64::try_from(n).unwrap_or(LINES_MOST)).min(LINES_MOST);
         let wanted = Wanted { kind, category, skip: r.skip.unwrap_or(0), limit };
-        let mut there = ctx.there(&stored)?;
-        if let Some(destination) = &r.destination {
-            let id = ctx.core.destination_load(destination)?.id();
-            there.retain(|t| t.stored.id() == id);
-        }
+        let there = ctx.there(&stored, r.destination.as_deref())?;
         let (app, core) = (ctx.app.clone(), ctx.core.clone());
         let viewed = tokio::task::spawn_blocking(move || {
             let keys = core.backup_keys_open()?;

@@ -1,5 +1,10 @@
 //! Backup instances: records of root that say what is protected, for how long, and where.
 
+pub mod order;
+pub mod proofs;
+pub mod view;
+pub mod work;
+
 use std::collections::{BTreeMap, HashMap};
 
 use keyark_api::backup_instances::{
@@ -8,20 +13,20 @@ use keyark_api::backup_instances::{
 };
 use keyark_api::backups::Backup;
 use keyark_api::{ErrorCode, Page, PageQuery};
-use keyark_backup::stream::{Catalogue, StreamPlace, Until};
+use keyark_backup::stream::{Catalogue, NoPoint, StreamPlace, Until};
 use keyark_crypto::Key256;
 use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, InstanceType};
 use keyark_model::system::BackupKeyHeader;
 use keyark_model::{DomainId, Id, Incarnation, Time};
 use keyark_store::Write;
 
-use super::backupkeys::right_of;
-use super::backups::create::{Begun, Origin, PointOf};
-use super::core::Core;
-use super::ctx::{Ctx, account_of};
-use super::error::{AppError, Result};
-use super::records::Stored;
-use super::{App, Handle, Reply};
+use crate::app::backupkeys::right_of;
+use crate::app::backups::create::{Begun, Origin, PointOf};
+use crate::app::core::Core;
+use crate::app::ctx::{Ctx, account_of};
+use crate::app::error::{AppError, Result};
+use crate::app::records::Stored;
+use crate::app::{App, Handle, Reply};
 use crate::protection::protected_until;
 
 /// Days that an instance may be asked for.
@@ -71,6 +76,17 @@ impl Ctx {
             }
         }
         Err(missing())
+    }
+
+    /// An alias for a new instance.
+    fn instance_alias_free(&self, alias: &str) -> Result<()> {
+        if alias.trim().is_empty() || alias.parse::<Id>().is_ok() {
+            return Err(AppError::invalid("an instance has an alias, which does not look like an id"));
+        }
+        if self.instance_load(alias).is_ok() {
+            return Err(AppError::new(ErrorCode::AlreadyExists, format!("there is an instance {alias:?}")));
+        }
+        Ok(())
     }
 
     /// The instance for somebody who may change it. An expired one can only be renewed.
@@ -185,8 +201,9 @@ pub struct There {
 }
 
 impl Ctx {
-    /// Where an instance's data is: at each destination, this life of the system before those that it came from.
-    pub fn there(&self, stored: &Instance) -> Result<Vec<There>> {
+    /// Where an instance's data is: at each destination, or the named one, this life of the system before those
+    /// that it came from.
+    pub fn there(&self, stored: &Instance, destination: Option<&str>) -> Result<Vec<There>> {
         let order = stored.header.order.as_ref();
         let order = order.ok_or_else(|| {
             let what = match stored.header.upload {
@@ -195,9 +212,10 @@ impl Ctx {
             };
             AppError::new(ErrorCode::NoPoint, what)
         })?;
+        let named = destination.map(|name| Ok::<_, AppError>(self.core.destination_load(name)?.id())).transpose()?;
         let lives: Vec<Incarnation> = self.core.ancestors().into_iter().chain([self.core.incarnation]).rev().collect();
         let mut all = Vec::new();
-        for id in &order.destinations {
+        for id in order.destinations.iter().filter(|id| named.is_none_or(|named| named == **id)) {
             for incarnation in &lives {
                 let stored = self.core.load::<DestinationHeader>(DomainId::ROOT, *id)?;
                 let place = StreamPlace { system: self.core.system, incarnation: *incarnation, stream: order.stream };
@@ -227,7 +245,7 @@ impl Ctx {
 impl Handle<BackupInstancePoints> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstancePoints) -> Result<Reply<Page<PointStretch>>> {
         let stored = ctx.instance_load(&r.id)?;
-        let (there, core) = (ctx.there(&stored)?, ctx.core.clone());
+        let (there, core) = (ctx.there(&stored, None)?, ctx.core.clone());
         let start = stored.header.range_start(ctx.now);
         let found = tokio::task::spawn_blocking(move || -> Result<Vec<PointStretch>> {
             let mut all = Vec::new();
@@ -263,6 +281,16 @@ impl Handle<BackupInstanceExtract> for App {
     }
 }
 
+/// Why a moment cannot be had; before the first point it also says what that means.
+fn not_planned(e: NoPoint) -> AppError {
+    let first = matches!(e, NoPoint::BeforeFirst { .. });
+    let mut told = AppError::from(e);
+    if first {
+        told.message.push_str(": what was deleted or changed before the instance was enabled is not there");
+    }
+    told
+}
+
 impl Ctx {
     /// A backup to be, of a moment: from the first destination that has it. Without a key that of the instance opens it.
     pub async fn moment(
@@ -273,11 +301,7 @@ impl Ctx {
         description: String,
         key: Option<(Id, Key256)>,
     ) -> Result<Begun> {
-        let mut there = self.there(stored)?;
-        if let Some(wanted) = destination {
-            let id = self.core.destination_load(wanted)?.id();
-            there.retain(|t| t.stored.id() == id);
-        }
+        let there = self.there(stored, destination)?;
         self.in_range(stored, at)?;
         let until = at.map_or(Until::Newest, Until::Time);
         let core = self.core.clone();
@@ -288,7 +312,7 @@ impl Ctx {
                 let planned = core
                     .destination_open(&there.stored)
                     .and_then(|place| Ok(Catalogue::read(place.as_ref(), there.place)?))
-                    .and_then(|catalogue| Ok(catalogue.plan(until)?));
+                    .and_then(|catalogue| catalogue.plan(until).map_err(not_planned));
                 match planned {
                     Ok(plan) => return Ok((there, plan)),
                     Err(e) => refused = refused.or(Some(e)),
@@ -296,13 +320,7 @@ impl Ctx {
             }
             Err(refused.unwrap_or_else(|| AppError::invalid("the instance does not send to that destination")))
         });
-        let (there, plan) = found.await.map_err(AppError::internal)?.map_err(|e| match e.code {
-            ErrorCode::NoPoint if e.message.starts_with("the first point is") => AppError::new(
-                e.code,
-                format!("{}: what was deleted or changed before the instance was enabled is not there", e.message),
-            ),
-            _ => e,
-        })?;
+        let (there, plan) = found.await.map_err(AppError::internal)??;
         let order = stored.header.order.as_ref().ok_or_else(|| AppError::internal("an instance without an order"))?;
         let own = || {
             let key = self.core.load::<BackupKeyHeader>(DomainId::ROOT, order.backup_key)?;

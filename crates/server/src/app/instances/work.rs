@@ -18,11 +18,11 @@ use keyark_model::protection::{InstanceHeader, InstanceType, Order};
 use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id, Kind};
 
-use super::backupkeys::right_of;
-use super::core::Core;
-use super::ctx::{Ctx, confirmed};
-use super::error::{AppError, Result};
-use super::{App, Content, Handle, Reply};
+use crate::app::backupkeys::right_of;
+use crate::app::core::Core;
+use crate::app::ctx::{Ctx, confirmed};
+use crate::app::error::{AppError, Result};
+use crate::app::{App, Handle, Reply};
 
 /// Between two looks whether a part of the work has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -42,13 +42,6 @@ impl Ctx {
                 Err(AppError::new(code, ended.header.failure.clone()))
             }
         }
-    }
-}
-
-fn json<T>(reply: Reply<T>) -> Result<T> {
-    match reply.content {
-        Content::Json(value) => Ok(value),
-        _ => Err(AppError::internal("an answer without content")),
     }
 }
 
@@ -78,7 +71,7 @@ impl Handle<BackupInstanceRestore> for App {
             runtime.block_on(async {
                 let mut backup = uploaded.map(|id| id.to_string()).unwrap_or_default();
                 if let Some(begun) = begun {
-                    let made = json(app.backup_begin(&on, begun).await?)?;
+                    let made = app.backup_begin(&on, begun).await?.value()?;
                     on.job_awaited(made.job_id.as_deref().unwrap_or_default()).await?;
                     backup = made.id;
                 }
@@ -91,7 +84,7 @@ impl Handle<BackupInstanceRestore> for App {
                     include_destroyed: r.include_destroyed,
                     ..BackupRestore::default()
                 };
-                let restoring = json(Handle::<BackupRestore>::handle(&*app, &on, request).await?)?;
+                let restoring = Handle::<BackupRestore>::handle(&*app, &on, request).await?.value()?;
                 let done = on.job_awaited(restoring.job_id.as_deref().unwrap_or_default()).await?;
                 Ok((serde_json::json!({ "backup": backup, "restore": done }), Vec::new()))
             })
@@ -107,7 +100,7 @@ impl Handle<BackupInstanceDownload> for App {
         let shown = base64_simd::STANDARD.encode_to_string(key.expose());
         let description = format!("of the backup instance {:?}, for download", stored.header.alias);
         let begun = ctx.moment(&stored, r.at, r.destination.as_deref(), description, Some((key_id, key))).await?;
-        let made = json(self.backup_begin(ctx, begun).await?)?;
+        let made = self.backup_begin(ctx, begun).await?.value()?;
         Ok(Reply::json(InstanceDownload {
             id: stored.id().to_string(),
             job_id: made.job_id.unwrap_or_default(),
@@ -125,12 +118,7 @@ impl Handle<BackupInstanceUpload> for App {
             Some(_) => Some(ctx.domain()?),
         };
         ctx.require(right_of(scope, true))?;
-        if r.alias.trim().is_empty() || r.alias.parse::<Id>().is_ok() {
-            return Err(AppError::invalid("an instance has an alias, which does not look like an id"));
-        }
-        if ctx.instance_load(&r.alias).is_ok() {
-            return Err(AppError::new(ErrorCode::AlreadyExists, format!("there is an instance {:?}", r.alias)));
-        }
+        ctx.instance_alias_free(&r.alias)?;
         let wrong = || AppError::new(ErrorCode::WrongBackupKey, "this key does not open that backup");
         let bytes = base64_simd::STANDARD.decode_to_vec(r.encryption_key.trim().as_bytes()).map_err(|_| wrong())?;
         let key = Key256::from_slice(SecretBytes::new(bytes).expose()).ok_or_else(wrong)?;
@@ -175,15 +163,7 @@ impl Handle<BackupInstanceRotateKey> for App {
         let scope = stored.header.domain;
         let order = stored.header.order.clone();
         let order = order.ok_or_else(|| AppError::conflict("the instance is disabled: it has no key to rotate"))?;
-        let key = match &r.backup_key {
-            Some(id) => ctx.backup_key_load(id)?,
-            None => ctx.core.backup_key_default(scope)?.ok_or_else(|| {
-                AppError::new(ErrorCode::BackupKeyMissing, "there is no default backup key; create one, or name one")
-            })?,
-        };
-        if key.header.domain != scope {
-            return Err(AppError::new(ErrorCode::WrongScope, "the backup key is of the other scope"));
-        }
+        let key = ctx.backup_key_chosen(scope, r.backup_key.as_deref())?;
         let (new, old) = (key.id(), order.backup_key);
         if new == old && !r.revoke_old {
             return Err(AppError::invalid("this backup key is the instance's already; create another one first"));
@@ -192,7 +172,7 @@ impl Handle<BackupInstanceRotateKey> for App {
             let names = [stored.header.alias.as_str(), &stored.id().to_string()];
             confirmed(r.confirm.as_deref(), &names, "the old backup key opens nothing here any more")?;
         }
-        let there = ctx.there(&stored)?;
+        let there = ctx.there(&stored, None)?;
         // What is sent from here on has the new door at once; the job opens what is there.
         let order = Order { backup_key: new, ..order };
         ctx.commit_header(&stored, &InstanceHeader { order: Some(order), ..stored.header.clone() }).await?;
@@ -244,7 +224,7 @@ impl Handle<BackupInstanceReset> for App {
         let stored = ctx.instance_own(&r.id)?;
         let names = [stored.header.alias.as_str(), &stored.id().to_string()];
         confirmed(r.confirm.as_deref(), &names, "everything that this instance sent is deleted at every destination")?;
-        let there = ctx.there(&stored)?;
+        let there = ctx.there(&stored, None)?;
         let order = stored.header.order.clone().map(|order| Order { ending: true, ..order });
         // Nothing more is sent from here on.
         ctx.commit_header(&stored, &InstanceHeader { order, ..stored.header.clone() }).await?;

@@ -14,12 +14,12 @@ use keyark_model::protection::{InstanceHeader, InstanceState, Proofs};
 use keyark_model::{DomainId, Id, Time};
 use keyark_store::Write;
 
-use super::backupkeys::right_of;
-use super::core::Core;
-use super::ctx::Ctx;
-use super::error::{AppError, Result};
-use super::instances::There;
-use super::{App, Handle, Reply};
+use super::{Instance, There};
+use crate::app::backupkeys::right_of;
+use crate::app::core::Core;
+use crate::app::ctx::Ctx;
+use crate::app::error::{AppError, Result};
+use crate::app::{App, Handle, Reply};
 
 /// Days after which an instance wants a new drill.
 const DRILL_DAYS: i64 = 31;
@@ -41,17 +41,13 @@ impl From<DrillError> for AppError {
 }
 
 impl Ctx {
-    /// The instance's streams at the destination that is meant.
-    fn meant(&self, there: Vec<There>, destination: Option<&str>) -> Result<Vec<There>> {
-        let id = match destination {
-            None => there.first().map(|t| t.stored.id()),
-            Some(wanted) => Some(self.core.destination_load(wanted)?.id()),
-        };
-        let mine: Vec<There> = there.into_iter().filter(|t| Some(t.stored.id()) == id).collect();
-        match mine.is_empty() {
-            true => Err(AppError::invalid("the instance does not send to that destination")),
-            false => Ok(mine),
-        }
+    /// The instance's streams at one destination: the named one, or else its first.
+    fn there_at_one(&self, stored: &Instance, destination: Option<&str>) -> Result<Vec<There>> {
+        let mut there = self.there(stored, destination)?;
+        let first = there.first().map(|t| t.stored.id());
+        let id = first.ok_or_else(|| AppError::invalid("the instance does not send to that destination"))?;
+        there.retain(|t| t.stored.id() == id);
+        Ok(there)
     }
 }
 
@@ -74,7 +70,7 @@ impl Handle<BackupInstanceVerify> for App {
             Some("quick") => Depth::Quick,
             Some(_) => return Err(AppError::invalid("depth is quick or full")),
         };
-        let there = ctx.meant(ctx.there(&stored)?, r.destination.as_deref())?;
+        let there = ctx.there_at_one(&stored, r.destination.as_deref())?;
         let (core, id, now) = (ctx.core.clone(), stored.id(), ctx.now);
         let order = stored.header.order.clone();
         let told = order.and_then(|o| Some(self.protection.told(&core, &o, there.first()?.stored.id())));
@@ -121,7 +117,7 @@ impl Handle<BackupInstanceDrill> for App {
         ctx.require(right_of(stored.header.domain, true))?;
         ctx.check_match(stored.revision())?;
         ctx.in_range(&stored, r.at)?;
-        let there = ctx.meant(ctx.there(&stored)?, r.destination.as_deref())?;
+        let there = ctx.there_at_one(&stored, r.destination.as_deref())?;
         let (core, app, id, now, at) = (ctx.core.clone(), ctx.app.clone(), stored.id(), ctx.now, r.at);
         let job = ctx.job_beside("Backup instance drill", stored.header.domain, id, move |progress| {
             let began = Instant::now();
