@@ -1,7 +1,7 @@
 //! A small blocking client: sends what a test says, byte for byte, and shows all of the answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq::Agent;
@@ -213,19 +213,11 @@ impl Client {
     #[track_caller]
     pub fn backup(&self, fields: Value) -> Value {
         let begun = self.post("/v1/backups", fields).ok(202);
-        let path = format!("/v1/backups/{}", text(&begun, "id"));
-        for _ in 0..6000 {
-            let mut now = self.get(&path).ok(200);
-            match now["status"].as_str() {
-                Some("In Progress") => std::thread::sleep(Duration::from_millis(10)),
-                Some("Completed") => {
-                    now["jobId"] = begun["jobId"].clone();
-                    return now;
-                }
-                _ => panic!("the backup did not complete: {now}"),
-            }
-        }
-        panic!("the backup takes longer than a minute");
+        job_ended(self, &text(&begun, "jobId"));
+        let mut backup = self.get(&format!("/v1/backups/{}", text(&begun, "id"))).ok(200);
+        assert_eq!(backup["status"], "Completed", "{backup}");
+        backup["jobId"] = begun["jobId"].clone();
+        backup
     }
 
     /// Sends exactly this. Bodies are JSON unless a header says otherwise.
@@ -264,4 +256,25 @@ impl Client {
 /// A text as standard base64.
 pub fn base64(bytes: impl AsRef<[u8]>) -> String {
     base64_simd::STANDARD.encode_to_string(bytes)
+}
+
+/// How long a job of these small systems may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for the end of a job. During a system restore the server answers 503, and its callers log in again.
+///
+/// # Panics
+/// When it takes longer than [`PATIENCE`].
+#[track_caller]
+pub fn job_ended(by: &Client, job: &str) -> Value {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        let answer = by.get(&format!("/v1/jobs/{job}"));
+        match answer.status {
+            200 if answer.json["status"] != "in_progress" => return answer.json,
+            401 if by.without_token().get("/readyz").status == 200 => by.renew(),
+            _ => std::thread::yield_now(),
+        }
+    }
+    panic!("the job {job} does not end");
 }

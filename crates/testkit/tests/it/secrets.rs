@@ -1,6 +1,7 @@
 //! Secrets end to end: shown without their values, changed, read by version, marked, deleted and taken back.
 
 use keyark_api::ErrorCode;
+use keyark_testkit::client::job_ended;
 use keyark_testkit::{Client, TestServer};
 use serde_json::{Value, json};
 
@@ -146,10 +147,6 @@ fn a_secret_whose_key_is_gone_says_so_and_loses_nothing() {
     // The key comes back, and with it the value.
     let options = json!({ "items": [format!("keys:{lost}")], "includeDeleted": true });
     let begun = server.admin.post(&format!("/v1/backups/{backup}/restore"), options).ok(202);
-    let job = format!("/v1/jobs/{}", begun["jobId"].as_str().unwrap());
-    while server.admin.get(&job).ok(200)["status"] == "in_progress" {
-        std::thread::yield_now();
-    }
-    assert_eq!(server.admin.get(&job).ok(200)["status"], "completed");
+    assert_eq!(job_ended(&server.admin, begun["jobId"].as_str().unwrap())["status"], "completed");
     assert_eq!(export("s").ok(200)["material"], "the value");
 }

@@ -1,19 +1,16 @@
 //! Steps that the tests of backup and restore share. Every archive that `take` makes is searched for what no archive may hold.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use keyark_backup::Progress;
 use keyark_model::{DomainId, Id, Kind};
 use keyark_server::Settings;
 use keyark_server::recover::{Origin, RecoverError, Recovered, Recovery, recover};
 pub use keyark_testkit::canaries::{holds, no_canary};
+pub use keyark_testkit::client::job_ended;
 use keyark_testkit::client::text;
 use keyark_testkit::{Answer, Client, TestServer};
 use serde_json::{Value, json};
-
-/// How long a job of these small systems may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Creates a backup key and answers its id.
 pub fn backup_key(by: &Client, scope: &str) -> String {
@@ -24,21 +21,6 @@ pub fn backup_key(by: &Client, scope: &str) -> String {
 pub fn exported(by: &Client, key: &str) -> (String, String) {
     let file = by.post(&format!("/v1/backupkeys/{key}/download"), json!({})).ok(200);
     (text(&file, "file"), text(&file, "passphrase"))
-}
-
-/// Waits for the end of a job. During a system restore the server answers 503, and its callers log in again.
-#[track_caller]
-pub fn job_ended(by: &Client, job: &str) -> Value {
-    let until = Instant::now() + PATIENCE;
-    while Instant::now() < until {
-        let answer = by.get(&format!("/v1/jobs/{job}"));
-        match answer.status {
-            200 if answer.json["status"] != "in_progress" => return answer.json,
-            401 if by.without_token().get("/readyz").status == 200 => by.renew(),
-            _ => std::thread::yield_now(),
-        }
-    }
-    panic!("the job {job} does not end");
 }
 
 /// Takes a backup to its end, whatever that is.
