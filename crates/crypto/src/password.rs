@@ -1,6 +1,6 @@
 //! Passwords: Argon2id verifiers in PHC form, and stretching a passphrase into a key (rules E1).
 
-use argon2::password_hash::{Ident, Output, ParamsString, PasswordHash, SaltString};
+use argon2::password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::{Key256, Secret, SecretBytes, random};
@@ -25,12 +25,11 @@ fn derive(argon: &Argon2<'_>, password: &SecretBytes, salt: &[u8], out: &mut [u8
 pub fn hash(password: &SecretBytes) -> String {
     let (argon, salt, mut out) = (argon2id(), random::bytes::<16>(), [0; 32]);
     derive(&argon, password, &salt, &mut out).expect("a password of any length can be hashed with these parameters");
-    let salt = SaltString::encode_b64(&salt).expect("16 bytes are a valid salt");
     PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
         params: ParamsString::try_from(argon.params()).expect("its own parameters fit"),
-        salt: Some(salt.as_salt()),
+        salt: Some(Salt::new(&salt).expect("16 bytes are a valid salt")),
         hash: Some(Output::new(&out).expect("32 bytes are a valid output")),
     }
     .to_string()
@@ -47,11 +46,10 @@ fn fits(password: &SecretBytes, phc: &str) -> Option<bool> {
     if verifier.algorithm != Ident::new_unwrap("argon2id") || verifier.version != Some(Version::V0x13.into()) {
         return None;
     }
-    let (expected, mut salt) = (verifier.hash?, [0; 64]);
-    let salt = verifier.salt?.decode_b64(&mut salt).ok()?;
+    let (expected, salt) = (verifier.hash?, verifier.salt?);
     let mut out = vec![0; expected.len()];
     let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::try_from(&verifier).ok()?);
-    derive(&argon, password, salt, &mut out).ok()?;
+    derive(&argon, password, &salt, &mut out).ok()?;
     Some(Output::new(&out).ok()? == expected)
 }
 
