@@ -7,6 +7,7 @@ pub mod extract;
 pub mod facts;
 pub mod history;
 pub mod links;
+mod network;
 pub mod options;
 pub mod people;
 pub mod plan;
@@ -14,6 +15,7 @@ pub mod progress;
 pub mod restore_domain;
 pub mod restore_system;
 pub mod source;
+pub mod ssh;
 pub mod stream;
 pub mod take;
 

@@ -99,6 +99,8 @@ kinds! {
     BackupInstance = 17, "backupinstances", System;
     /// Work that is done by the clock.
     Schedule = 18, "schedules", System;
+    /// A host that backups are sent to; the body holds its password.
+    Connection = 19, "connections", System;
 }
 
 impl<C> minicbor::Encode<C> for Kind {

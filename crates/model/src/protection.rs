@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use crate::ssh::{Host, Login};
 use crate::{DomainId, Id, Time};
 
 /// A place that keeps archives. Its record stands in root; the body holds the credentials, if it needs any.
@@ -32,6 +33,13 @@ pub enum Address {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         endpoint: Option<String>,
     },
+    /// A folder of another machine, over SSH.
+    Sftp {
+        #[serde(flatten)]
+        host: Host,
+        /// From the root, or from the user's own folder.
+        path: String,
+    },
 }
 
 impl Address {
@@ -39,6 +47,10 @@ impl Address {
     pub fn shown(&self) -> String {
         match self {
             Address::Local { path } => path.clone(),
+            Address::Sftp { host, path } => {
+                let own = if path.starts_with('/') { "" } else { "/~/" };
+                format!("sftp://{}@{}{own}{path}", host.user, host.shown())
+            }
             Address::S3 { bucket, prefix, endpoint, .. } => {
                 let at = endpoint.as_ref().map(|e| format!(" at {e}")).unwrap_or_default();
                 format!("s3://{bucket}/{prefix}{at}")
@@ -48,7 +60,12 @@ impl Address {
 
     /// Whether somebody must say who this system is there.
     pub fn needs_credentials(&self) -> bool {
-        matches!(self, Address::S3 { .. })
+        match self {
+            Address::Local { .. } => false,
+            Address::S3 { .. } => true,
+            // With a key it is the system's own.
+            Address::Sftp { host, .. } => host.login == Login::Password,
+        }
     }
 
     /// The word on the wire.
@@ -56,6 +73,7 @@ impl Address {
         match self {
             Address::Local { .. } => "local",
             Address::S3 { .. } => "s3",
+            Address::Sftp { .. } => "sftp",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod destinations;
 mod python;
 pub mod s3;
 pub mod server;
+pub mod ssh;
 
 pub use client::{Answer, Client};
 pub use python::python;

@@ -12,6 +12,8 @@ const PACKAGES: &[(&str, &[&str], &str)] = &[
     ("python3-venv", &["python3", "-c", "import ensurepip, venv"], "the break-glass script"),
     ("e2fsprogs", &["mkfs.ext4", "-V"], "file systems that run full and disks that lose power"),
     ("mount", &["mount", "--version"], "the same"),
+    ("openssh-server", &["test", "-x", "/usr/sbin/sshd"], "destinations and transfers over SSH"),
+    ("openssh-client", &["test", "-x", "/usr/bin/scp"], "the same"),
     ("systemd", &["systemd-analyze", "--version"], "the check of packaging/keyark.service"),
 ];
 

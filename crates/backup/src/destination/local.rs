@@ -6,10 +6,8 @@ use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{Content, Destination, DestinationError, Found, check_folder, check_name};
-
-/// Half-written files have this at the front of their names; no list shows them.
-const PART: &str = ".part-";
+use super::tree::{self, Entry, Tree};
+use super::{Content, Destination, DestinationError, Found, PART, check_name};
 
 /// Objects as files below a folder that exists.
 pub struct Local {
@@ -64,59 +62,29 @@ impl Local {
         part.persist_noclobber(self.root.join(name)).map_err(|e| e.error)?;
         File::open(folder)?.sync_all()
     }
+}
 
-    /// Adds what stands below `folder` to `found`, in the order of whole names.
-    fn walk(&self, folder: &str, want: &Want<'_>, found: &mut Vec<Found>) -> io::Result<()> {
-        for (name, entry) in sorted(&self.root.join(folder), folder)? {
-            if found.len() >= want.limit {
-                return Ok(());
-            }
-            if name.ends_with('/') {
-                if want.may_hold(&name) {
-                    self.walk(&name, want, found)?;
-                }
-            } else if name.starts_with(want.prefix) && name.as_str() > want.after {
+impl Tree for Local {
+    fn entries(&self, folder: &str) -> Result<Vec<Entry>, DestinationError> {
+        let read = || -> io::Result<Vec<Entry>> {
+            let mut all = Vec::new();
+            for entry in fs::read_dir(self.root.join(folder))? {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
                 match entry.metadata() {
-                    Ok(meta) => found.push(Found { name, size: meta.len() }),
+                    Ok(meta) => all.push(Entry { name, folder: meta.is_dir(), size: meta.len() }),
+                    // It went while the folder was read.
                     Err(e) if e.kind() == ErrorKind::NotFound => {}
                     Err(e) => return Err(e),
                 }
             }
+            Ok(all)
+        };
+        match read() {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries.map_err(failed(folder)),
         }
-        Ok(())
     }
-}
-
-struct Want<'a> {
-    prefix: &'a str,
-    after: &'a str,
-    limit: usize,
-}
-
-impl Want<'_> {
-    /// Whether names in a folder can be wanted.
-    fn may_hold(&self, folder: &str) -> bool {
-        let near = folder.starts_with(self.prefix) || self.prefix.starts_with(folder);
-        near && (folder > self.after || self.after.starts_with(folder))
-    }
-}
-
-/// Entries of a folder by the bytes of their whole names, folders with their slash; an absent folder is an empty one.
-fn sorted(path: &Path, folder: &str) -> io::Result<Vec<(String, fs::DirEntry)>> {
-    let entries = match fs::read_dir(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut all = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|n| check_name(n).is_ok()) else { continue };
-        let slash = if entry.file_type()?.is_dir() { "/" } else { "" };
-        all.push((format!("{folder}{name}{slash}"), entry));
-    }
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(all)
 }
 
 fn failed(name: &str) -> impl Fn(io::Error) -> DestinationError + '_ {
@@ -161,22 +129,12 @@ impl Destination for Local {
 
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError> {
         self.present()?;
-        let mut found = Vec::new();
-        // Start in the deepest folder that the prefix names: nothing else is looked at.
-        let folder = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
-        check_folder(folder)?;
-        self.walk(folder, &Want { prefix, after, limit }, &mut found).map_err(failed(prefix))?;
-        Ok(found)
+        tree::list(self, prefix, after, limit)
     }
 
     fn folders(&self, folder: &str) -> Result<Vec<String>, DestinationError> {
         self.present()?;
-        check_folder(folder)?;
-        let all = sorted(&self.root.join(folder), folder).map_err(failed(folder))?;
-        let below = all.into_iter().filter_map(|(name, _)| Some(name[folder.len()..].strip_suffix('/')?.to_owned()));
-        let mut names: Vec<String> = below.collect();
-        names.sort();
-        Ok(names)
+        tree::folders(self, folder)
     }
 
     fn delete(&self, name: &str) -> Result<(), DestinationError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::tree::folder_of;
 use super::{Content, Destination, DestinationError, Found, check_folder, check_name};
 
 /// Objects by name.
@@ -49,7 +50,7 @@ impl Destination for Memory {
     }
 
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError> {
-        check_folder(prefix.rfind('/').map_or("", |slash| &prefix[..=slash]))?;
+        folder_of(prefix)?;
         let objects = self.objects();
         let wanted = objects.iter().filter(|(name, _)| name.starts_with(prefix) && name.as_str() > after);
         Ok(wanted.take(limit).map(|(name, bytes)| Found { name: name.clone(), size: bytes.len() as u64 }).collect())

@@ -5,6 +5,8 @@
 pub mod local;
 pub mod memory;
 pub mod objects;
+pub mod sftp;
+mod tree;
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,6 +17,8 @@ use keyark_model::protection::Address;
 
 /// Bytes that are read or sent at a time.
 const PIECE: u64 = 8 << 20;
+/// Half-written files have this at the front of their names; no list shows them.
+const PART: &str = ".part-";
 /// Names that one list answers with.
 const PAGE: usize = 50_000;
 
@@ -22,6 +26,11 @@ const PAGE: usize = 50_000;
 pub fn open(address: &Address, credentials: Option<&Credentials>) -> Result<Box<dyn Destination>, DestinationError> {
     Ok(match address {
         Address::Local { path } => Box::new(local::Local::open(Path::new(path))?),
+        Address::Sftp { host, path, .. } => {
+            let missing = || DestinationError::Denied("nobody says who this system is there".into());
+            let secret = SecretBytes::new(credentials.ok_or_else(missing)?.secret.expose().to_vec());
+            Box::new(sftp::Sftp::new(host.clone(), secret, path))
+        }
         Address::S3 { bucket, prefix, region, endpoint } => {
             Box::new(objects::s3(&address.shown(), bucket, prefix, region, endpoint.as_deref(), credentials)?)
         }
@@ -173,7 +182,8 @@ pub fn create_or_same(place: &dyn Destination, name: &str, content: Content<'_>)
     }
 }
 
-fn same(place: &dyn Destination, name: &str, content: Content<'_>) -> Result<bool, DestinationError> {
+/// Whether these very bytes are there: reads them back.
+pub fn same(place: &dyn Destination, name: &str, content: Content<'_>) -> Result<bool, DestinationError> {
     let io = |e: std::io::Error| DestinationError::Other(e.to_string());
     let file;
     let ours: &dyn ReadAt = match &content {

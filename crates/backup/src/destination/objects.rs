@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path as FilePath;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -10,9 +10,10 @@ use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig};
-use tokio::runtime::Runtime;
 
+use super::tree::folder_of;
 use super::{Content, Credentials, Destination, DestinationError, Found, check_folder, check_name};
+use crate::network::runtime;
 
 /// Objects up to this size are sent from memory; larger ones are streamed from their file.
 const IN_MEMORY: u64 = 16 << 20;
@@ -28,18 +29,6 @@ pub struct Objects {
     client: reqwest::Client,
     prefix: String,
     shown: String,
-}
-
-/// The runtime of all object stores: callers are threads that may wait.
-fn runtime() -> Result<&'static Runtime, DestinationError> {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    if let Some(running) = RUNTIME.get() {
-        return Ok(running);
-    }
-    let made =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("objects").enable_all().build();
-    let made = made.map_err(|e| DestinationError::Other(e.to_string()))?;
-    Ok(RUNTIME.get_or_init(|| made))
 }
 
 /// A bucket of S3, or of a server that speaks it. Without credentials those of the environment count. `shown`: what it is
@@ -175,9 +164,7 @@ impl Destination for Objects {
     }
 
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError> {
-        let folder = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
-        check_folder(folder)?;
-        let whole = format!("{}{folder}", self.prefix);
+        let whole = format!("{}{}", self.prefix, folder_of(prefix)?);
         let folder = Path::parse(whole.trim_end_matches('/')).map_err(|_| DestinationError::BadName(prefix.into()))?;
         let found = runtime()?.block_on(async {
             let listed = match after.is_empty() {

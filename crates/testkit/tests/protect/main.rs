@@ -4,5 +4,6 @@ mod destinations;
 mod ground;
 mod model;
 mod proof;
+mod ssh;
 mod story;
 mod stream;
