@@ -1,13 +1,11 @@
 //! One archive on demand out of a chain: the state at its last point, whole, opened by a backup key alone.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::Path;
 
 use keyark_archive::{
-    Archive, Chain, Closing, Decimal, Door, EntryRef, FactorKind, Header, OpeningKey, Positions, RecordRef, Scope,
-    Summary, Times, Wrap, Writer,
+    Chain, Closing, Decimal, Door, EntryRef, FactorKind, Header, OpeningKey, Positions, RecordRef, Scope, Summary,
+    Times, Wrap,
 };
 use keyark_crypto::lthash::LtHash;
 use keyark_crypto::seal::Kek;
@@ -18,7 +16,7 @@ use keyark_model::{ArchiveId, Digest, DomainId, Id, Time};
 use crate::links::Links;
 use crate::progress::Progress;
 use crate::source::SourceError;
-use crate::take::{TakeError, element, name_of};
+use crate::take::{TakeError, element, name_of, published, read_back, writer_at};
 
 /// What to make of a chain.
 pub struct ExtractRequest<'a> {
@@ -42,19 +40,10 @@ impl From<SourceError> for TakeError {
     }
 }
 
-/// Writes it to `path`, under another name until it was read back and is on disk. A system's bodies stay as they are sealed and
+/// Writes it to a new file at `path`. A system's bodies stay as they are sealed and
 /// the KEKs come along; a domain's are sealed anew (rules A5).
 pub fn extract(r: &ExtractRequest<'_>, path: &Path, progress: &Progress) -> Result<Summary, TakeError> {
-    let making = path.with_extension("part");
-    let outcome = extract_inside(r, &making, progress).and_then(|summary| {
-        std::fs::rename(&making, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(summary)
-    });
-    if outcome.is_err() {
-        let _ = std::fs::remove_file(&making);
-    }
-    outcome
+    published(path, |making| extract_inside(r, making, progress))
 }
 
 fn extract_inside(r: &ExtractRequest<'_>, making: &Path, progress: &Progress) -> Result<Summary, TakeError> {
@@ -74,10 +63,7 @@ fn extract_inside(r: &ExtractRequest<'_>, making: &Path, progress: &Progress) ->
     header.description = Some(r.description.clone());
     header.doors = vec![Door::backup_key(r.backup_key)];
     header.wraps = vec![Wrap::new(&by, r.id, from.domain, &dek)];
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, options.open(making)?), header, &dek)?;
+    let mut writer = writer_at(making, header, &dek)?;
 
     let fresh = from.domain.map(|d| (d, Kek::generate(1)));
     match &fresh {
@@ -132,15 +118,6 @@ fn extract_inside(r: &ExtractRequest<'_>, making: &Path, progress: &Progress) ->
     let digests = written.iter().map(|(d, digest)| (*d, digest.0.to_vec())).collect();
     let (sink, summary) = writer.finish(&Closing { chain, record_digests: digests }, r.signer)?;
     sink.into_inner().map_err(|e| e.into_error())?.sync_all()?;
-
-    let archive = Archive::open(File::open(making)?)?;
-    let mut read: BTreeMap<DomainId, LtHash> = BTreeMap::new();
-    let counts =
-        archive.unlock(&by)?.verify_full(|record| read.entry(record.domain).or_default().add(&element(record)))?;
-    let read: BTreeMap<DomainId, Digest> = read.iter().map(|(d, sum)| (*d, sum.digest())).collect();
-    if read != written || counts != summary.counts {
-        return Err(TakeError::ReadBack("counts or record digests differ; check the disk and take it again"));
-    }
-    progress.commit()?;
+    read_back(making, &by, &written, &summary.counts, progress)?;
     Ok(summary)
 }

@@ -116,10 +116,15 @@ pub enum TakeError {
     Cancelled(#[from] Cancelled),
 }
 
-/// Takes it into a new file at `path`, under another name until it was read back and is on disk.
+/// Takes it into a new file at `path`.
 pub fn take(request: &TakeRequest<'_>, path: &Path, progress: &Progress) -> Result<Taken, TakeError> {
+    published(path, |making| take_inside(request, making, progress))
+}
+
+/// What `make` writes and reads back appears at `path` once it is on disk; until then, and if it fails, nothing does.
+pub(crate) fn published<T>(path: &Path, make: impl FnOnce(&Path) -> Result<T, TakeError>) -> Result<T, TakeError> {
     let making = path.with_extension("part");
-    let outcome = take_inside(request, &making, progress).and_then(|taken| {
+    let outcome = make(&making).and_then(|taken| {
         failpoint("take-read-back");
         std::fs::rename(&making, path)?;
         failpoint("take-renamed");
@@ -170,10 +175,7 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
     header.doors = vec![Door::backup_key(r.backup_key)];
     header.wraps = vec![Wrap::new(&by, r.id, r.domain, &dek)];
 
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, options.open(making)?), header, &dek)?;
+    let mut writer = writer_at(making, header, &dek)?;
 
     // A domain's archive is sealed anew under a KEK of its own (rules A5); the system's and streams carry the KEKs in use.
     let fresh = r.domain.filter(|_| r.stream.is_none()).map(|d| (d, Kek::generate(1)));
@@ -225,7 +227,7 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
     file.sync_all()?;
     drop(file);
     failpoint("take-written");
-    read_back(r, making, &dek, &written, &summary.counts, progress)?;
+    read_back(making, &by, &written, &summary.counts, progress)?;
     Ok(Taken { summary, seq: head.seq, time: head.time })
 }
 
@@ -281,19 +283,24 @@ fn resealed(keyring: &Keyring, kek: &Kek, mut record: Record) -> Result<Record, 
     Ok(record)
 }
 
-/// Opens what was written as anybody would who has the backup key, and compares all of it.
-fn read_back(
-    r: &TakeRequest<'_>,
+/// Begins a file for its owner alone.
+pub(crate) fn writer_at(path: &Path, header: Header, dek: &Key256) -> Result<Writer<BufWriter<File>>, TakeError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    Ok(Writer::new(BufWriter::with_capacity(1 << 20, options.open(path)?), header, dek)?)
+}
+
+/// Opens what was written as anybody would who has the key, and compares all of it.
+pub(crate) fn read_back(
     path: &Path,
-    dek: &Key256,
+    by: &OpeningKey<'_>,
     expected: &BTreeMap<DomainId, Digest>,
     counts: &Counts,
     progress: &Progress,
 ) -> Result<(), TakeError> {
     let archive = Archive::open(File::open(path)?)?;
-    let key_id = r.backup_key.to_string();
-    let unlocked = archive.unlock(&r.opening(&key_id))?;
-    let header_wrap_is_right = archive.unlock_with_dek(dek).is_ok();
+    let unlocked = archive.unlock(by)?;
     let mut sums: BTreeMap<DomainId, LtHash> = BTreeMap::new();
     let mut cancelled = Ok(());
     let found = unlocked.verify_full(|record| {
@@ -304,7 +311,7 @@ fn read_back(
     })?;
     cancelled?;
     let read: BTreeMap<DomainId, Digest> = sums.iter().map(|(d, sum)| (*d, sum.digest())).collect();
-    if !header_wrap_is_right || &read != expected || &found != counts {
+    if &read != expected || &found != counts {
         return Err(TakeError::ReadBack("counts or record digests differ; check the disk and take it again"));
     }
     progress.commit()?;

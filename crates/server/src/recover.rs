@@ -1,6 +1,6 @@
 //! Recovery on an empty machine: an archive or a stream, the backup key's file and its passphrase make a running system again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use keyark_archive::keyfile::{self, BackupKeyFile, KeyFileError};
@@ -102,8 +102,7 @@ pub fn recover(r: &Recovery<'_>, progress: &Progress) -> Result<Recovered, Recov
             let within = folder.path().join("point");
             let _ = std::fs::remove_dir_all(&within);
             std::fs::create_dir(&within).map_err(io(&within))?;
-            let keys = HashMap::from([(key.info.keyid, &key.key)]);
-            let opener = Opener { destination, anchor: &key.anchor, signer: None, keys: &keys };
+            let opener = Opener::with_key(destination, &key.anchor, (key.info.keyid, &key.key));
             let made = reached(&opener, until, &within).and_then(|(point, others)| {
                 let making = Making { r, folder: &folder, key: &key, at: point.time };
                 let mut made = point.with_links(|links| making.run(links, None, progress))?;

@@ -9,7 +9,7 @@ use keyark_backup::Destination as _;
 use keyark_backup::destination::list_all;
 use keyark_backup::destination::local::Local;
 use keyark_backup::source;
-use keyark_backup::stream::{Opener, survey};
+use keyark_backup::stream::survey;
 use keyark_backup::take::name_of;
 use keyark_crypto::keyring::KekOwner;
 use keyark_crypto::root::{FileRoot, RootOfTrust as _};
@@ -155,10 +155,9 @@ pub(crate) fn every_archive(server: &TestServer) {
 /// When one holds any of that, or does not open.
 pub fn no_canary_at(server: &TestServer, folder: &Path) {
     let core = server.app().core().expect("no restore is running");
-    let (known, keys) = (canaries(server), core.backup_keys_open().expect("they open"));
-    let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
+    let known = canaries(server);
     let place = Local::open(folder).expect("a destination");
-    let opener = Opener { destination: &place, anchor: &core.anchor, signer: None, keys: &keys };
+    let opener = core.opener(&place).expect("its backup keys open");
     for found in list_all(&place, "").expect("a list") {
         let bytes = place.read(&found.name, 0..found.size).expect("readable");
         searched(&bytes, &known, &found.name);

@@ -29,7 +29,7 @@ pub struct Opener<'a> {
     /// A signer that the anchor does not know and the caller names.
     pub signer: Option<&'a str>,
     /// Backup keys by id.
-    pub keys: &'a HashMap<Id, &'a Key256>,
+    pub keys: HashMap<Id, Key256>,
 }
 
 /// A point, ready to be restored. Its files go away with it.
@@ -89,7 +89,13 @@ impl PointError {
     }
 }
 
-impl Opener<'_> {
+impl<'a> Opener<'a> {
+    /// With one backup key, of which it keeps a copy.
+    pub fn with_key(destination: &'a dyn Destination, anchor: &'a Anchor, (id, key): (Id, &Key256)) -> Opener<'a> {
+        let keys = HashMap::from([(id, Key256::new(*key.expose()))]);
+        Opener { destination, anchor, signer: None, keys }
+    }
+
     pub(super) fn at_destination<T>(&self, outcome: Result<T, DestinationError>) -> Result<T, PointError> {
         outcome.map_err(|error| PointError::Destination { place: self.destination.describe(), error })
     }

@@ -1,6 +1,5 @@
 //! A stream: what shipping costs, and what a second in the middle of many changes costs to restore.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -98,8 +97,7 @@ pub fn run(base: &Base, folder: &Path, plain: Spent) -> Outcome {
 
     // A second in the middle of them.
     let middle = base.store.head().seq - changed / 2;
-    let keyed = HashMap::from([(base.backup_key, &base.backup_key_material)]);
-    let opener = Opener { destination: &place, anchor: &base.anchor, signer: None, keys: &keyed };
+    let opener = Opener::with_key(&place, &base.anchor, (base.backup_key, &base.backup_key_material));
     let identity = base.store.identity();
     let stream = StreamPlace { system: identity.system, incarnation: identity.incarnation, stream: STREAM };
     let into = folder.join("point.db");

@@ -179,8 +179,7 @@ impl Ground {
     }
 
     pub fn point(&self, to: &dyn Destination, stream: Uuid, until: Until) -> Result<Point, PointError> {
-        let keys = HashMap::from([(self.backup_key, &self.key)]);
-        let opener = Opener { destination: to, anchor: &self.anchor, signer: None, keys: &keys };
+        let opener = Opener::with_key(to, &self.anchor, (self.backup_key, &self.key));
         point::open(&opener, &self.stream(stream), until, self.path())
     }
 

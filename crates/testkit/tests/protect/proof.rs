@@ -1,6 +1,5 @@
 //! Verification finds what was done to a stream.
 
-use std::collections::HashMap;
 
 use keyark_backup::destination::memory::Memory;
 use keyark_backup::destination::{Content, Destination, list_all};
@@ -26,8 +25,7 @@ fn shipped() -> (Ground, Memory) {
 }
 
 fn looked(ground: &Ground, place: &Memory, depth: Depth, known: Option<(u64, Time)>) -> Verified {
-    let keys = HashMap::from([(ground.backup_key, &ground.key)]);
-    let opener = Opener { destination: place, anchor: &ground.anchor, signer: None, keys: &keys };
+    let opener = Opener::with_key(place, &ground.anchor, (ground.backup_key, &ground.key));
     verify(&opener, &ground.stream(STREAM), depth, known, &Progress::default()).unwrap()
 }
 
@@ -112,8 +110,7 @@ fn what_was_left_out_or_set_back_is_found_by_the_list_alone() {
 #[test]
 fn a_verification_is_cancelled() {
     let (ground, place) = shipped();
-    let keys = HashMap::from([(ground.backup_key, &ground.key)]);
-    let opener = Opener { destination: &place, anchor: &ground.anchor, signer: None, keys: &keys };
+    let opener = Opener::with_key(&place, &ground.anchor, (ground.backup_key, &ground.key));
     let progress = Progress::default();
     assert!(progress.cancel());
     let ended = verify(&opener, &ground.stream(STREAM), Depth::Full, None, &progress);

@@ -8,7 +8,7 @@ use keyark_api::backups::{Backup, BackupCreate, Filter};
 use keyark_archive::Archive;
 use keyark_backup::extract::{ExtractRequest, extract};
 use keyark_backup::stream::catalogue::ChainPlan;
-use keyark_backup::stream::{NoPoint, Opener, PointError, StreamPlace};
+use keyark_backup::stream::{NoPoint, PointError, StreamPlace};
 use keyark_backup::take::Since;
 use keyark_backup::{Progress, TakeError, TakeRequest, Taken, take};
 use keyark_crypto::Key256;
@@ -251,11 +251,9 @@ impl Work {
     }
 
     fn extract(&self, h: &BackupHeader, of: &PointOf) -> Result<Taken> {
-        let (place, keys) = (self.core.destination_open(&of.destination)?, self.core.backup_keys_open()?);
-        let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
+        let place = self.core.destination_open(&of.destination)?;
         let _hold = self.app.protection.hold(of.plan.full.time);
-        let opener = Opener { destination: place.as_ref(), anchor: &self.core.anchor, signer: None, keys: &keys };
-        let point = opener.point(&of.place, &of.plan, &self.app.folder.spool())?;
+        let point = self.core.opener(place.as_ref())?.point(&of.place, &of.plan, &self.app.folder.spool())?;
         let (seq, time) = (point.number, point.time);
         point.with_links(|links| {
             let request = ExtractRequest {

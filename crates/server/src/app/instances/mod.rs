@@ -5,7 +5,7 @@ pub mod proofs;
 pub mod view;
 pub mod work;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use keyark_api::backup_instances::{
     BackupInstance, BackupInstanceExtract, BackupInstanceGet, BackupInstanceList, BackupInstancePoints,
@@ -13,7 +13,8 @@ use keyark_api::backup_instances::{
 };
 use keyark_api::backups::Backup;
 use keyark_api::{ErrorCode, Page, PageQuery};
-use keyark_backup::stream::{Catalogue, NoPoint, StreamPlace, Until};
+use keyark_backup::Destination;
+use keyark_backup::stream::{Catalogue, NoPoint, Opener, StreamPlace, Until};
 use keyark_crypto::Key256;
 use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, InstanceType};
 use keyark_model::system::BackupKeyHeader;
@@ -59,10 +60,11 @@ impl Core {
         all
     }
 
-    /// Every backup key that is here, by id.
-    pub fn backup_keys_open(&self) -> Result<HashMap<Id, Key256>> {
+    /// What opens streams there, with every backup key that is here.
+    pub fn opener<'a>(&'a self, destination: &'a dyn Destination) -> Result<Opener<'a>> {
         let all = self.load_all::<BackupKeyHeader>(DomainId::ROOT)?;
-        all.iter().map(|key| Ok((key.id(), self.backup_key_material(key)?))).collect()
+        let keys = all.iter().map(|key| Ok((key.id(), self.backup_key_material(key)?))).collect::<Result<_>>()?;
+        Ok(Opener { destination, anchor: &self.anchor, signer: None, keys })
     }
 }
 
@@ -200,6 +202,37 @@ pub struct There {
     pub place: StreamPlace,
 }
 
+/// A stream that has what is asked for, at its open destination.
+pub struct Reached<T> {
+    pub there: There,
+    pub destination: Box<dyn Destination>,
+    pub catalogue: Catalogue,
+    pub plan: T,
+}
+
+impl Core {
+    /// The first stream whose list answers a plan. Where none does, the first one's refusal is told.
+    pub fn reached<T>(
+        &self,
+        there: Vec<There>,
+        plan: impl Fn(&Catalogue) -> std::result::Result<T, NoPoint>,
+    ) -> Result<Reached<T>> {
+        let mut refused = None;
+        for there in there {
+            let looked = self.destination_open(&there.stored).and_then(|destination| {
+                let catalogue = Catalogue::read(destination.as_ref(), there.place)?;
+                let plan = plan(&catalogue).map_err(not_planned)?;
+                Ok((destination, catalogue, plan))
+            });
+            match looked {
+                Ok((destination, catalogue, plan)) => return Ok(Reached { there, destination, catalogue, plan }),
+                Err(e) => refused = refused.or(Some(e)),
+            }
+        }
+        Err(refused.unwrap_or_else(|| AppError::invalid("the instance does not send to that destination")))
+    }
+}
+
 impl Ctx {
     /// Where an instance's data is: at each destination, or the named one, this life of the system before those
     /// that it came from.
@@ -305,22 +338,8 @@ impl Ctx {
         self.in_range(stored, at)?;
         let until = at.map_or(Until::Newest, Until::Time);
         let core = self.core.clone();
-        let found = tokio::task::spawn_blocking(move || {
-            // The first destination that has it; what the others lack is said of the first.
-            let mut refused = None;
-            for there in there {
-                let planned = core
-                    .destination_open(&there.stored)
-                    .and_then(|place| Ok(Catalogue::read(place.as_ref(), there.place)?))
-                    .and_then(|catalogue| catalogue.plan(until).map_err(not_planned));
-                match planned {
-                    Ok(plan) => return Ok((there, plan)),
-                    Err(e) => refused = refused.or(Some(e)),
-                }
-            }
-            Err(refused.unwrap_or_else(|| AppError::invalid("the instance does not send to that destination")))
-        });
-        let (there, plan) = found.await.map_err(AppError::internal)??;
+        let found = tokio::task::spawn_blocking(move || core.reached(there, |catalogue| catalogue.plan(until)));
+        let Reached { there, plan, .. } = found.await.map_err(AppError::internal)??;
         let order = stored.header.order.as_ref().ok_or_else(|| AppError::internal("an instance without an order"))?;
         let own = || {
             let key = self.core.load::<BackupKeyHeader>(DomainId::ROOT, order.backup_key)?;

@@ -9,12 +9,12 @@ use keyark_api::backup_instances::{
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_backup::drill::{Drill, DrillError, SignedReport, drill};
 use keyark_backup::stream::verify::{Depth, verify};
-use keyark_backup::stream::{Catalogue, Opener, Until};
+use keyark_backup::stream::{Catalogue, Until};
 use keyark_model::protection::{InstanceHeader, InstanceState, Proofs};
 use keyark_model::{DomainId, Id, Time};
 use keyark_store::Write;
 
-use super::{Instance, There};
+use super::{Instance, Reached, There};
 use crate::app::backupkeys::right_of;
 use crate::app::core::Core;
 use crate::app::ctx::Ctx;
@@ -78,12 +78,10 @@ impl Handle<BackupInstanceVerify> for App {
         let job = ctx.job_beside("Backup instance verify", stored.header.domain, id, move |progress| {
             let mut found = Vec::new();
             let (mut objects, mut read_objects, mut read_bytes, mut points) = (0, 0, 0, Vec::new());
-            let keys = core.backup_keys_open()?;
-            let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
             let destination = there[0].stored.id();
             for (n, there) in there.iter().enumerate() {
                 let place = core.destination_open(&there.stored)?;
-                let opener = Opener { destination: place.as_ref(), anchor: &core.anchor, signer: None, keys: &keys };
+                let opener = core.opener(place.as_ref())?;
                 // A life before this one may never have been sent here.
                 if n > 0 && Catalogue::read(place.as_ref(), there.place)?.fulls.is_empty() {
                     continue;
@@ -121,41 +119,26 @@ impl Handle<BackupInstanceDrill> for App {
         let (core, app, id, now, at) = (ctx.core.clone(), ctx.app.clone(), stored.id(), ctx.now, r.at);
         let job = ctx.job_beside("Backup instance drill", stored.header.domain, id, move |progress| {
             let began = Instant::now();
-            let keys = core.backup_keys_open()?;
-            let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
-            let destination = there[0].stored.id();
-            let mut refused = None;
-            for there in &there {
-                let place = core.destination_open(&there.stored)?;
-                let catalogue = Catalogue::read(place.as_ref(), there.place)?;
-                let plan = match catalogue.plan(at.map_or(Until::Newest, Until::Time)) {
-                    Ok(plan) => plan,
-                    Err(e) => {
-                        refused = refused.or(Some(e));
-                        continue;
-                    }
-                };
-                let _hold = app.protection.hold(plan.full.time);
-                let opener = Opener { destination: place.as_ref(), anchor: &core.anchor, signer: None, keys: &keys };
-                let point = opener.point(&there.place, &plan, &app.folder.spool())?;
-                let known_until = catalogue.points().last().map_or(point.time, |i| i.known_until);
-                let report = drill(
-                    &Drill {
-                        point: &point,
-                        destination: there.name.clone(),
-                        asked: at,
-                        protected_until: known_until,
-                        started_at: now,
-                        elapsed: &|| began.elapsed().as_millis() as u64,
-                    },
-                    progress,
-                )?;
-                let signed = SignedReport::of(&report, &core.signer);
-                let writes = core.proof_write(id, destination, |p| p.drilled = Some(now))?;
-                let result = serde_json::json!({ "report": report, "signed": signed });
-                return Ok((result, writes));
-            }
-            Err(refused.map_or_else(|| AppError::internal("an instance without a stream"), Into::into))
+            let until = at.map_or(Until::Newest, Until::Time);
+            let Reached { there, destination, catalogue, plan } = core.reached(there, |c| c.plan(until))?;
+            let _hold = app.protection.hold(plan.full.time);
+            let opener = core.opener(destination.as_ref())?;
+            let point = opener.point(&there.place, &plan, &app.folder.spool())?;
+            let known_until = catalogue.points().last().map_or(point.time, |i| i.known_until);
+            let report = drill(
+                &Drill {
+                    point: &point,
+                    destination: there.name,
+                    asked: at,
+                    protected_until: known_until,
+                    started_at: now,
+                    elapsed: &|| began.elapsed().as_millis() as u64,
+                },
+                progress,
+            )?;
+            let signed = SignedReport::of(&report, &core.signer);
+            let writes = core.proof_write(id, there.stored.id(), |p| p.drilled = Some(now))?;
+            Ok((serde_json::json!({ "report": report, "signed": signed }), writes))
         });
         Ok(Reply::json(InstanceWork { id: id.to_string(), job_id: job.await?.to_string() }))
     }

@@ -2,10 +2,11 @@
 
 use keyark_api::backup_instances::{BackupInstanceData, InstanceData, InstanceItem};
 use keyark_backup::stream::view::{self, Category, Wanted};
-use keyark_backup::stream::{Catalogue, NoPoint, Opener, Until};
+use keyark_backup::stream::{NoPoint, Until};
 use keyark_model::protection::midnight;
 use keyark_model::{Kind, Time};
 
+use super::Reached;
 use crate::app::ctx::Ctx;
 use crate::app::error::{AppError, Result};
 use crate::app::{App, Handle, Reply};
@@ -43,12 +44,7 @@ impl Handle<BackupInstanceData> for App {
         let there = ctx.there(&stored, r.destination.as_deref())?;
         let (app, core) = (ctx.app.clone(), ctx.core.clone());
         let viewed = tokio::task::spawn_blocking(move || {
-            let keys = core.backup_keys_open()?;
-            let keys = keys.iter().map(|(id, key)| (*id, key)).collect();
-            let mut refused = None;
-            for there in there {
-                let place = core.destination_open(&there.stored)?;
-                let catalogue = Catalogue::read(place.as_ref(), there.place)?;
+            let reached = core.reached(there, |catalogue| {
                 // The day's last point, or the newest if the day is not over; its first, or the first at all.
                 let last = catalogue.plan(Until::Time(end)).or_else(|e| match e {
                     NoPoint::AfterLast { last, .. } if last.time >= start => catalogue.plan(Until::Newest),
@@ -58,21 +54,14 @@ impl Handle<BackupInstanceData> for App {
                     NoPoint::BeforeFirst { first } if first.time <= end => catalogue.plan(Until::Number(first.number)),
                     e => Err(e),
                 });
-                let (first, last) = match (first, last) {
-                    (Ok(first), Ok(last)) => (first, last),
-                    (Err(e), _) | (_, Err(e)) => {
-                        refused = refused.or(Some(e));
-                        continue;
-                    }
-                };
-                let _hold = app.protection.hold(first.full.time);
-                let opener = Opener { destination: place.as_ref(), anchor: &core.anchor, signer: None, keys: &keys };
-                let spool = app.folder.spool();
-                let (first, last) =
-                    (opener.point(&there.place, &first, &spool)?, opener.point(&there.place, &last, &spool)?);
-                return Ok((there.name, view::day(&first, &last, start, &wanted)?, wanted));
-            }
-            Err(refused.map_or_else(|| AppError::invalid("the instance does not send to that destination"), Into::into))
+                Ok((first?, last?))
+            })?;
+            let Reached { there, destination, plan: (first, last), .. } = reached;
+            let _hold = app.protection.hold(first.full.time);
+            let (opener, spool) = (core.opener(destination.as_ref())?, app.folder.spool());
+            let (first, last) =
+                (opener.point(&there.place, &first, &spool)?, opener.point(&there.place, &last, &spool)?);
+            Ok::<_, AppError>((there.name, view::day(&first, &last, start, &wanted)?, wanted))
         });
         let (destination, view, wanted) = viewed.await.map_err(AppError::internal)??;
         let category_word = |c: &Category| serde_json::to_value(c).map(|v| v.as_str().unwrap_or_default().to_owned());

@@ -12,7 +12,7 @@ use keyark_api::backups::BackupRestore;
 use keyark_archive::Archive;
 use keyark_backup::destination::{DestinationError, list_all};
 use keyark_backup::source;
-use keyark_backup::stream::{Catalogue, Opener, doors};
+use keyark_backup::stream::{Catalogue, doors};
 use keyark_crypto::{Key256, SecretBytes, kdf, random};
 use keyark_model::protection::{InstanceHeader, InstanceType, Order};
 use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeader};
@@ -178,15 +178,14 @@ impl Handle<BackupInstanceRotateKey> for App {
         ctx.commit_header(&stored, &InstanceHeader { order: Some(order), ..stored.header.clone() }).await?;
         let (core, id, revoke) = (ctx.core.clone(), stored.id(), r.revoke_old);
         let job = ctx.job_beside("Backup instance rotate key", scope, id, move |progress| {
-            let keys = core.backup_keys_open()?;
-            let open = keys.iter().map(|(id, key)| (*id, key)).collect();
-            let material = keys.get(&new).ok_or_else(|| AppError::internal("the new backup key is gone"))?;
+            let key = core.load::<BackupKeyHeader>(DomainId::ROOT, new)?;
+            let material = core.backup_key_material(&key)?;
             let (mut epochs, mut made, mut removed) = (0, 0, 0);
             let (mut old_doors, mut kept) = (Vec::new(), Vec::new());
             for there in &there {
                 let place = core.destination_open(&there.stored)?;
-                let opener = Opener { destination: place.as_ref(), anchor: &core.anchor, signer: None, keys: &open };
-                let told = doors::add(&opener, &there.place, scope, (new, material), &core.signer, progress)?;
+                let opener = core.opener(place.as_ref())?;
+                let told = doors::add(&opener, &there.place, scope, (new, &material), &core.signer, progress)?;
                 (epochs, made) = (epochs + told.epochs, made + told.made);
                 // Every other key that has doors here is an old one.
                 let others: BTreeSet<Id> = Catalogue::read(place.as_ref(), there.place)?.epochs.iter().map(|e| e.backup_key).collect();
