@@ -47,7 +47,7 @@ pub struct Services {
 pub struct Service {
     /// `store` (reads and writes), `api`, `outbound` (what this server sends by itself).
     pub name: String,
-    /// `started`; of the store `read_only` when the disk is full; of outbound `suspended` after a restore.
+    /// `started`; of the store `read_only` when the disk is full or the machine was set back to an older state; of outbound `suspended` after a restore.
     pub status: String,
 }
 

@@ -40,6 +40,11 @@ impl<S: ReadAt> Archive<S> {
     /// Opens the body with a backup key or, in a stream, the key of its epoch. This trusts the footer: ask for `verdict` or
     /// `verify` first.
     pub fn unlock(&self, key: &OpeningKey<'_>) -> Result<Unlocked<'_, S>> {
+        self.unlock_with_dek(&self.dek(key)?)
+    }
+
+    /// The DEK that a key unwraps.
+    pub fn dek(&self, key: &OpeningKey<'_>) -> Result<Key256> {
         let header = self.header();
         let in_stream = header.stream.is_some();
         if let Some(wrap) = header.wraps.iter().find(|w| !w.is_declared(&header.doors, in_stream)) {
@@ -52,7 +57,7 @@ impl<S: ReadAt> Archive<S> {
             let doors = header.doors.iter().flat_map(|d| &d.factors);
             ArchiveError::NeedsKey { needs: if header.wraps.is_empty() { list(doors) } else { list(wraps) } }
         })?;
-        self.unlock_with_dek(&wrap.open(key, header.id, header.domain)?)
+        wrap.open(key, header.id, header.domain)
     }
 
     /// Opens the body with the DEK itself, for callers that undo nested wraps.
@@ -118,8 +123,14 @@ impl<'a, S: ReadAt> Unlocked<'a, S> {
 
     /// Every KEK generation, ascending by (domain, generation).
     pub fn keks(&self) -> Result<Vec<Kek>> {
+        self.keks_of(None)
+    }
+
+    /// Those of one domain, reading its blocks alone; none: of all.
+    pub fn keks_of(&self, domain: Option<DomainId>) -> Result<Vec<Kek>> {
         let mut out = Vec::new();
-        for number in self.index.blocks_of(BlockType::Keks) {
+        let blocks = &self.index.blocks;
+        for number in self.index.blocks_of(BlockType::Keks).filter(|n| domain.is_none_or(|d| blocks[*n].domain == d)) {
             self.unwrap_keks(&self.one_block(number)?, number, |_| true, &mut out)?;
         }
         Ok(out)
@@ -203,11 +214,15 @@ impl<'a, S: ReadAt> Unlocked<'a, S> {
         Entries::new(self, self.index.blocks_of(BlockType::Audit).collect())
     }
 
-    /// The log entries of the blocks in which this record changes; others of those blocks come with them.
-    pub fn entries_near(&self, domain: DomainId, kind: Kind, id: Id) -> Result<Entries<'_, 'a, S>> {
-        let key = record_key(kind, id);
+    /// The log entries of the blocks in which one of these records changes; others of those blocks come with them.
+    pub fn entries_near<'k>(
+        &self,
+        domain: DomainId,
+        records: impl IntoIterator<Item = &'k (Kind, Id)>,
+    ) -> Result<Entries<'_, 'a, S>> {
+        let keys: Vec<_> = records.into_iter().map(|(kind, id)| record_key(*kind, *id)).collect();
         let blocks = &self.index.blocks;
-        let touching = |n: &usize| blocks[*n].domain == domain && blocks[*n].touches(&key);
+        let touching = |n: &usize| blocks[*n].domain == domain && keys.iter().any(|key| blocks[*n].touches(key));
         Entries::new(self, self.index.blocks_of(BlockType::Entries).filter(touching).collect())
     }
 

@@ -88,11 +88,12 @@ fn entries_of_many_domains_come_back_in_log_order() {
     let archive = Archive::open(&bytes).unwrap();
     let unlocked = archive.unlock(&maker.opening()).unwrap();
     let (d, _, touched) = &case.entries[0];
-    let near: Vec<u64> = unlocked.entries_near(*d, Kind::Key, touched[0].1).unwrap().map(|e| e.unwrap().seq).collect();
+    let near: Vec<u64> =
+        unlocked.entries_near(*d, [&(Kind::Key, touched[0].1)]).unwrap().map(|e| e.unwrap().seq).collect();
     let wanted = case.entries.iter().filter(|e| e.0 == *d && e.2 == *touched);
     wanted.for_each(|e| assert!(near.contains(&e.1), "entry {} is missing", e.1));
-    assert_eq!(unlocked.entries_near(domain(8), Kind::Key, touched[0].1).unwrap().count(), 0);
-    assert_eq!(unlocked.entries_near(*d, Kind::User, touched[0].1).unwrap().count(), 0);
+    assert_eq!(unlocked.entries_near(domain(8), [&(Kind::Key, touched[0].1)]).unwrap().count(), 0);
+    assert_eq!(unlocked.entries_near(*d, [&(Kind::User, touched[0].1)]).unwrap().count(), 0);
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn extract_inside(r: &ExtractRequest<'_>, making: &Path, progress: &Progress) ->
     header.times = Some(Times { first: time, last: time });
     header.creator = r.creator.clone();
     header.description = Some(r.description.clone());
+    header.filters = from.filters.clone();
     header.doors = vec![Door::backup_key(r.backup_key)];
     header.wraps = vec![Wrap::new(&by, r.id, from.domain, &dek)];
     let mut writer = writer_at(making, header, &dek)?;

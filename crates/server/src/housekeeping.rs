@@ -95,8 +95,11 @@ pub fn expire(core: &Core, now: Time) -> Result<u64> {
     Ok(keys_expire(core, now)? as u64 + secrets_expire(core, now)? + sessions_expire(core, now)?)
 }
 
-/// What is due every minute.
+/// What is due every minute; nothing where a person has to decide first which state counts.
 pub fn chores(app: &App, core: &Core, now: Time) -> Result<u64> {
+    if core.rolled_back().is_some() {
+        return Ok(0);
+    }
     let ended = expire(core, now)?;
     app.protection.purge_shipped(core, now)?;
     Ok(ended)

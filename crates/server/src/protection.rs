@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keyark_backup::stream::{Catalogue, Shipper, Shipping, StreamPlace, owner, retain};
+use keyark_backup::stream::{Catalogue, ShipError, Shipper, Shipping, StreamPlace, owner, retain};
 use keyark_backup::{Destination, DestinationError};
 use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Order, midnight};
 use keyark_model::system::BackupKeyHeader;
@@ -307,7 +307,12 @@ impl Step {
             heartbeat: HEARTBEAT,
         };
         let head = core.store.head().seq;
-        let shipped = lock(&self.pair.shipper).step(&shipping, self.now).map_err(|e| e.to_string())?;
+        let shipped = lock(&self.pair.shipper).step(&shipping, self.now).map_err(|e| {
+            if matches!(e, ShipError::RolledBack { .. } | ShipError::Forked { .. }) {
+                core.roll_back(e.to_string());
+            }
+            e.to_string()
+        })?;
         let mut told = lock(&self.pair.told);
         (told.shipped, told.number) = (Some(head), Some(shipped.number));
         // Nothing that was committed before this step began is missing there.

@@ -3,6 +3,7 @@
 pub mod canaries;
 pub mod client;
 pub mod committed;
+pub mod counted;
 pub mod destinations;
 mod python;
 pub mod s3;

@@ -21,5 +21,6 @@ pub use epoch::Epoch;
 pub use names::{SegmentName, StreamObject, StreamPlace};
 pub use note::{Note, Signed};
 pub use point::{Opener, Point, PointError};
+pub use replay::Chosen;
 pub use ship::{ShipError, Shipper, Shipping};
 pub use survey::{Seen, survey};

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::Path;
 
-use keyark_archive::{Anchor, Archive, ArchiveError, FactorKind, Header, ReadAt, Verdict};
+use keyark_archive::{Anchor, Archive, ArchiveError, Counting, FactorKind, Header, ReadAt, Verdict};
 use keyark_crypto::Key256;
 use keyark_model::{DomainId, Id, Time};
 use uuid::Uuid;
@@ -14,13 +14,15 @@ use super::catalogue::{Catalogue, ChainPlan, NoPoint, Until};
 use super::epoch::{Epoch, EpochError};
 use super::names::StreamPlace;
 use super::note::{MAX_NOTE, Note, NoteError};
-use super::replay::{Increment, Replay};
+use super::replay::{Chosen, Part, Replay};
 use crate::destination::{Destination, DestinationError, Found, Remote, fetch, list_all, read_small};
 use crate::links::Links;
 use crate::source::{self, SourceError};
 
 /// Segments up to this size are read at once; bytes.
 const AT_ONCE: u64 = 32 << 20;
+/// The same where only parts of it are wanted: one answer costs less than several for a part each.
+const SMALL: u64 = 256 << 10;
 
 /// What opens a stream, and who may have signed it.
 pub struct Opener<'a> {
@@ -35,11 +37,9 @@ pub struct Opener<'a> {
 /// A point, ready to be restored. Its files go away with it.
 pub struct Point {
     folder: tempfile::TempDir,
-    full: PathBuf,
-    epoch: Epoch,
-    increments: Vec<Increment>,
+    parts: Vec<Part>,
+    /// Of the last entry; of a point of chosen records, of the last that changed any of them.
     pub number: u64,
-    /// Of the last entry.
     pub time: Time,
     pub domain: Option<DomainId>,
     /// Objects and bytes that were read for it.
@@ -141,28 +141,45 @@ impl<'a> Opener<'a> {
     }
 
     /// Reads what a plan names and makes the point of it, in a new folder below `within`.
-    pub fn point(&self, stream: &StreamPlace, plan: &ChainPlan, within: &std::path::Path) -> Result<Point, PointError> {
+    pub fn point(&self, stream: &StreamPlace, plan: &ChainPlan, within: &Path) -> Result<Point, PointError> {
+        self.point_of(stream, plan, None, within)
+    }
+
+    /// The same, of chosen records alone: of each archive its ends, its index and the blocks that tell of them are read. The
+    /// signature covers the index, and the index every block.
+    pub fn point_of(
+        &self,
+        stream: &StreamPlace,
+        plan: &ChainPlan,
+        chosen: Option<&Chosen>,
+        within: &Path,
+    ) -> Result<Point, PointError> {
         let folder = tempfile::Builder::new().prefix("point-").tempdir_in(within)?;
-        let full = folder.path().join("full.keyark");
-        self.at_destination(fetch(self.destination, &plan.full.found, &full))?;
-        let archive = source::open(&full, self.anchor, self.signer)?;
-        let last = archive.header().positions.last.0;
-        belongs(archive.header(), stream, &plan.full.found, last == plan.full.seq)?;
-        let domain = archive.header().domain;
-        let epoch = self.epoch(stream, epoch_of(archive.header(), &plan.full.found)?)?;
-        let mut replay = Replay::start(folder.path(), &archive.unlock(&epoch.opening())?)?;
+        let found = &plan.full.found;
+        let path = folder.path().join("full.keyark");
+        let source: Box<dyn ReadAt> = match chosen {
+            None => {
+                self.at_destination(fetch(self.destination, found, &path))?;
+                Box::new(File::open(&path)?)
+            }
+            Some(_) => self.source(found, SMALL)?,
+        };
+        let archive = self.opened(source, chosen.is_some())?;
+        let header = archive.header();
+        belongs(header, stream, found, header.positions.last.0 == plan.full.seq)?;
+        let domain = header.domain;
+        let dek = archive.dek(&self.epoch(stream, epoch_of(header, found)?)?.opening())?;
+        let unlocked = archive.unlock_with_dek(&dek)?;
+        let mut replay = match chosen {
+            None => Replay::start(folder.path(), &unlocked, Part { path, dek })?,
+            Some(chosen) => Replay::of_chosen(folder.path(), &unlocked, chosen)?,
+        };
         let mut epochs: HashMap<Uuid, Epoch> = HashMap::new();
-        let (mut objects, mut bytes) = (1, plan.full.found.size);
+        let (mut objects, mut bytes) = (1, read_of(&archive, found, chosen));
         for segment in &plan.segments {
             let found = &segment.found;
-            objects += 1;
-            bytes += found.size;
-            let remote: Box<dyn ReadAt> = match found.size <= AT_ONCE {
-                true => Box::new(self.at_destination(self.destination.read(&found.name, 0..found.size))?),
-                false => Box::new(Remote { place: self.destination, found: found.clone() }),
-            };
-            let archive = Archive::open(remote)?;
-            self.trusted(archive.verify(self.anchor)?)?;
+            let source = self.source(found, if chosen.is_some() { SMALL } else { AT_ONCE })?;
+            let archive = self.opened(source, chosen.is_some())?;
             let header = archive.header();
             let named = (header.positions.first.0, header.positions.last.0) == (segment.name.first, segment.name.last);
             belongs(header, stream, found, named && header.domain == domain)?;
@@ -172,13 +189,43 @@ impl<'a> Opener<'a> {
                 Entry::Vacant(new) => new.insert(self.epoch(stream, id)?),
             };
             let unlocked = archive.unlock(&epoch.opening())?;
-            if !replay.segment(&unlocked, plan.until)? {
+            let on = replay.segment(&unlocked, plan.until)?;
+            objects += 1;
+            bytes += read_of(&archive, found, chosen);
+            if !on {
                 break;
             }
         }
         let (number, time) = (replay.number, replay.time);
-        let increments = replay.finish()?;
-        Ok(Point { folder, full, epoch, increments, number, time, domain, objects, bytes })
+        let parts = replay.finish()?;
+        Ok(Point { folder, parts, number, time, domain, objects, bytes })
+    }
+
+    /// An object up to a size is read at once, a larger one by ranges.
+    fn source<'d>(&'d self, found: &Found, at_once: u64) -> Result<Box<dyn ReadAt + 'd>, PointError> {
+        Ok(match found.size <= at_once {
+            true => Box::new(self.at_destination(self.destination.read(&found.name, 0..found.size))?),
+            false => Box::new(Remote { place: self.destination, found: found.clone() }),
+        })
+    }
+
+    /// An archive of whose signer nobody need be afraid. In parts: its body is not hashed as a whole.
+    fn opened<'d>(
+        &self,
+        source: Box<dyn ReadAt + 'd>,
+        in_parts: bool,
+    ) -> Result<Archive<Counting<Box<dyn ReadAt + 'd>>>, PointError> {
+        let archive = Archive::open(Counting::new(source))?;
+        self.trusted(if in_parts { archive.verdict(self.anchor) } else { archive.verify(self.anchor)? })?;
+        Ok(archive)
+    }
+}
+
+/// Bytes that were read of an object.
+fn read_of<S: ReadAt>(archive: &Archive<Counting<S>>, found: &Found, chosen: Option<&Chosen>) -> u64 {
+    match chosen {
+        Some(_) if found.size > SMALL => archive.source().take().1,
+        _ => found.size,
     }
 }
 
@@ -210,14 +257,11 @@ impl Point {
         &self,
         work: impl FnOnce(&Links<'_, '_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let read = |path: &PathBuf| Ok::<_, PointError>(Archive::open(File::open(path)?)?);
-        let full = read(&self.full)?;
-        let increments = self.increments.iter().map(|i| read(&i.path)).collect::<Result<Vec<_>, _>>()?;
-        let mut opened = vec![
-            source::opened(full.unlock(&self.epoch.opening()).map_err(PointError::from)?).map_err(PointError::from)?,
-        ];
-        for (archive, increment) in increments.iter().zip(&self.increments) {
-            let unlocked = archive.unlock_with_dek(&increment.dek).map_err(PointError::from)?;
+        let read = |part: &Part| Ok::<_, PointError>(Archive::open(File::open(&part.path)?)?);
+        let archives = self.parts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let mut opened = Vec::new();
+        for (archive, part) in archives.iter().zip(&self.parts) {
+            let unlocked = archive.unlock_with_dek(&part.dek).map_err(PointError::from)?;
             opened.push(source::opened(unlocked).map_err(PointError::from)?);
         }
         let links = Links::of(opened.iter().collect()).map_err(PointError::from)?;
@@ -225,18 +269,13 @@ impl Point {
     }
 
     /// Where its files are.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
 /// Looks a point up and makes it.
-pub fn open(
-    opener: &Opener<'_>,
-    stream: &StreamPlace,
-    until: Until,
-    within: &std::path::Path,
-) -> Result<Point, PointError> {
+pub fn open(opener: &Opener<'_>, stream: &StreamPlace, until: Until, within: &Path) -> Result<Point, PointError> {
     let catalogue = opener.at_destination(Catalogue::read(opener.destination, *stream))?;
     let plan = catalogue.plan(until)?;
     opener.point(stream, &plan, within)

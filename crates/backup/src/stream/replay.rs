@@ -1,12 +1,12 @@
 //! Entries of the log become increments: sorted archives of what changed, which restores read like any others.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use keyark_archive::{
-    ArchiveError, Base, Chain, Closing, Decimal, Door, EntryRef, Header, Kek, Positions, ReadAt, RecordRef, Times,
-    Tombstone, Unlocked, Writer,
+    ArchiveError, Base, Chain, Closing, Decimal, Door, EntryRef, Header, Kek, Positions, ReadAt, RecordRef,
+    StoredEntry, Times, Tombstone, Unlocked, Writer,
 };
 use keyark_crypto::chain::{check_changes, hash_entry};
 use keyark_crypto::sign::Signer;
@@ -25,10 +25,17 @@ const RUN: usize = 64 << 20;
 /// What a change weighs besides its content.
 const OVERHEAD: usize = 200;
 
-/// An increment in a local file, and the key that opens it.
-pub(super) struct Increment {
+/// An archive in a local file, and the key that opens it.
+pub(super) struct Part {
     pub path: PathBuf,
     pub dek: Key256,
+}
+
+/// Some records of one domain: all that is read of a point where nothing else is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    pub domain: DomainId,
+    pub records: BTreeSet<(Kind, Id)>,
 }
 
 /// The state on its way from a full archive to a point.
@@ -36,12 +43,15 @@ pub(super) struct Replay<'a> {
     folder: &'a Path,
     signer: Signer,
     domain: Option<DomainId>,
+    chosen: Option<&'a Chosen>,
     /// Header of what the next increment continues.
     base: Header,
-    /// The last entry that was taken.
+    /// The last entry that was taken; of chosen records the last one that changed any of them.
     pub number: u64,
     pub time: Time,
-    pub hash: Digest,
+    hash: Digest,
+    /// The last entry that was gone past, and its hash: the next one joins it.
+    passed: (u64, Digest),
     keks: BTreeMap<(DomainId, u64), Key256>,
     records: BTreeMap<(DomainId, Kind, Id), Record>,
     gone: BTreeMap<(DomainId, Kind, Id), Tombstone>,
@@ -52,21 +62,51 @@ pub(super) struct Replay<'a> {
     missing: HashSet<(Kind, Id)>,
     names: HashMap<(Kind, Id), String>,
     digests: BTreeMap<DomainId, Vec<u8>>,
-    increments: Vec<Increment>,
+    parts: Vec<Part>,
 }
 
 impl<'a> Replay<'a> {
-    /// Starts at the state of a full archive.
-    pub fn start<S: ReadAt>(folder: &'a Path, full: &Unlocked<'_, S>) -> Result<Replay<'a>, PointError> {
+    /// Starts at the state of a full archive, which is the first part.
+    pub fn start<S: ReadAt>(folder: &'a Path, full: &Unlocked<'_, S>, part: Part) -> Result<Replay<'a>, PointError> {
+        let mut replay = Replay::at(folder, full, None);
+        let stated = &full.archive().footer().record_digests;
+        replay.digests = stated.iter().map(|(d, bytes)| (*d, bytes.0.clone())).collect();
+        replay.learn(full.keks()?);
+        replay.parts.push(part);
+        Ok(replay)
+    }
+
+    /// Starts at what a full archive has of chosen records: the first part will hold nothing else.
+    pub fn of_chosen<S: ReadAt>(
+        folder: &'a Path,
+        full: &Unlocked<'_, S>,
+        chosen: &'a Chosen,
+    ) -> Result<Replay<'a>, PointError> {
+        let mut replay = Replay::at(folder, full, Some(chosen));
+        let only = chosen.records.iter().map(|(kind, id)| format!("{}:{id}", kind.word())).collect::<Vec<_>>();
+        replay.base.filters = BTreeMap::from([("items".into(), only.join(" "))]);
+        replay.learn(full.keks_of(Some(chosen.domain))?);
+        for (kind, id) in &chosen.records {
+            if let Some(record) = full.record(chosen.domain, *kind, *id)? {
+                replay.weight += record.header.len() + record.body.len() + OVERHEAD;
+                replay.records.insert((chosen.domain, *kind, *id), record);
+            }
+        }
+        Ok(replay)
+    }
+
+    fn at<S: ReadAt>(folder: &'a Path, full: &Unlocked<'_, S>, chosen: Option<&'a Chosen>) -> Replay<'a> {
         let (header, footer) = (full.archive().header(), full.archive().footer());
-        let mut replay = Replay {
+        Replay {
             folder,
             signer: Signer::generate(),
             domain: header.domain,
+            chosen,
             base: header.clone(),
             number: header.positions.last.0,
             time: header.times.map_or(header.created_at, |t| t.last),
             hash: footer.chain.after,
+            passed: (header.positions.last.0, footer.chain.after),
             keks: BTreeMap::new(),
             records: BTreeMap::new(),
             gone: BTreeMap::new(),
@@ -75,11 +115,9 @@ impl<'a> Replay<'a> {
             run_start: footer.chain.after,
             missing: HashSet::new(),
             names: HashMap::new(),
-            digests: footer.record_digests.iter().map(|(d, bytes)| (*d, bytes.0.clone())).collect(),
-            increments: Vec::new(),
-        };
-        replay.learn(full.keks()?);
-        Ok(replay)
+            digests: BTreeMap::new(),
+            parts: Vec::new(),
+        }
     }
 
     fn learn(&mut self, keks: Vec<Kek>) {
@@ -90,9 +128,34 @@ impl<'a> Replay<'a> {
 
     /// Takes a segment's entries up to the point; false: the point was reached inside it.
     pub fn segment<S: ReadAt>(&mut self, segment: &Unlocked<'_, S>, until: Until) -> Result<bool, PointError> {
-        self.learn(segment.keks()?);
+        let (header, footer) = (segment.archive().header(), segment.archive().footer());
+        let joins = header.positions.first.0 == self.passed.0 + 1;
+        let Some(chosen) = self.chosen.filter(|_| joins) else {
+            self.learn(segment.keks()?);
+            return self.walk(segment, segment.entries()?, until, true);
+        };
+        // The signed footer says what joins: entries that change nothing chosen need not be read.
+        if footer.chain.before != self.passed.1 {
+            return Err(PointError::Joint { before: self.passed.0, after: header.positions.first.0 });
+        }
+        let mut near = segment.entries_near(chosen.domain, &chosen.records)?.peekable();
+        if near.peek().is_some() {
+            self.learn(segment.keks_of(Some(chosen.domain))?);
+        }
+        let on = self.walk(segment, near, until, false)?;
+        self.passed = (header.positions.last.0, footer.chain.after);
+        Ok(on)
+    }
+
+    fn walk<S: ReadAt>(
+        &mut self,
+        segment: &Unlocked<'_, S>,
+        entries: impl Iterator<Item = Result<StoredEntry, ArchiveError>>,
+        until: Until,
+        joining: bool,
+    ) -> Result<bool, PointError> {
         let mut ended = false;
-        for stored in segment.entries()? {
+        for stored in entries {
             let stored = stored?;
             let (entry, scope) = Entry::decode(&stored.bytes).map_err(|e| PointError::Entry(e.to_string()))?;
             let expected = self.domain.map_or(EntryScope::System, |_| EntryScope::Domain);
@@ -100,7 +163,7 @@ impl<'a> Replay<'a> {
                 return Err(PointError::Entry("it is of another scope or life of the system".into()));
             }
             // Entries that the full archive shows already: the first one that it does not show says whether they join.
-            if own_number(&entry, self.domain) <= self.number {
+            if own_number(&entry, self.domain) <= self.passed.0 {
                 continue;
             }
             let beyond = match until {
@@ -112,26 +175,33 @@ impl<'a> Replay<'a> {
                 ended = true;
                 break;
             }
-            self.entry(entry)?;
+            self.entry(entry, joining)?;
         }
-        if !ended && self.number == segment.archive().header().positions.last.0 {
+        if !ended && self.chosen.is_none() && self.number == segment.archive().header().positions.last.0 {
             let stated = &segment.archive().footer().record_digests;
             self.digests.extend(stated.iter().map(|(d, bytes)| (*d, bytes.0.clone())));
         }
         Ok(!ended)
     }
 
-    fn entry(&mut self, entry: Entry) -> Result<(), PointError> {
-        let number = own_number(&entry, self.domain);
-        if number != self.number + 1 || own_prev(&entry, self.domain) != self.hash {
-            return Err(PointError::Joint { before: self.number, after: number });
+    fn entry(&mut self, entry: Entry, joining: bool) -> Result<(), PointError> {
+        let (number, hash) = (own_number(&entry, self.domain), own_hash(&entry, self.domain));
+        if joining && (number != self.passed.0 + 1 || own_prev(&entry, self.domain) != self.passed.1) {
+            return Err(PointError::Joint { before: self.passed.0, after: number });
         }
         check_changes(&entry).map_err(|e| PointError::Entry(e.to_string()))?;
-        (self.number, self.time, self.hash) = (number, entry.time, own_hash(&entry, self.domain));
-        if self.domain.is_none() {
+        self.passed = (number, hash);
+        if self.chosen.is_none() && self.domain.is_none() {
             self.remember(&entry);
         }
-        for change in entry.changes {
+        let chosen = self.chosen;
+        let wanted =
+            |c: &Change| chosen.is_none_or(|w| w.domain == entry.domain && w.records.contains(&(c.kind, c.id)));
+        let changes: Vec<Change> = entry.changes.into_iter().filter(wanted).collect();
+        if chosen.is_none() || !changes.is_empty() {
+            (self.number, self.time, self.hash) = (number, entry.time, hash);
+        }
+        for change in changes {
             self.change(entry.domain, entry.time, change);
         }
         if self.weight >= RUN {
@@ -203,9 +273,10 @@ impl<'a> Replay<'a> {
         }
         header.kind = self.base.kind;
         header.creator = "system".into();
+        header.filters = self.base.filters.clone();
         header.positions = Positions { first: Decimal(self.number), last: Decimal(self.number) };
         header.times = Some(Times { first: self.time, last: self.time });
-        header.base = Some(Base { id: self.base.id, position: self.base.positions.last });
+        header.base = self.parts.last().map(|_| Base { id: self.base.id, position: self.base.positions.last });
         header.doors = vec![Door::backup_key(id)];
         let path = self.folder.join(format!("{id}.keyark"));
         let mut options = std::fs::OpenOptions::new();
@@ -229,21 +300,21 @@ impl<'a> Replay<'a> {
         let closing = Closing { chain, record_digests: self.digests.clone() };
         writer.finish(&closing, &self.signer)?;
         (self.run_start, self.weight, self.base) = (self.hash, 0, header);
-        self.increments.push(Increment { path, dek });
+        self.parts.push(Part { path, dek });
         Ok(())
     }
 
-    /// The increments up to the point; none if it is the full archive's own.
-    pub fn finish(mut self) -> Result<Vec<Increment>, PointError> {
+    /// The parts up to the point, each the base of the next.
+    pub fn finish(mut self) -> Result<Vec<Part>, PointError> {
         if !self.missing.is_empty() {
             let mut all: Vec<String> = self.missing.iter().map(|(kind, id)| format!("{kind} {id}")).collect();
             all.sort();
             return Err(PointError::Purged(all.join(", ")));
         }
-        if self.hash != self.run_start || self.number != self.base.positions.last.0 {
+        if self.parts.is_empty() || self.hash != self.run_start || self.number != self.base.positions.last.0 {
             self.flush()?;
         }
-        Ok(self.increments)
+        Ok(self.parts)
     }
 }
 

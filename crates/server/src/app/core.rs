@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use keyark_api::ErrorCode;
 use keyark_api::domains::Quotas;
 use keyark_archive::anchor::Anchor;
 use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_FIRST, SEALS_PER_GENERATION};
@@ -36,6 +37,8 @@ pub struct Core {
     pub(super) counting: Mutex<()>,
     /// Open keys.
     pub keys: KeyCache,
+    /// How it was found that this state is an older one than what it sent itself.
+    rolled_back: OnceLock<String>,
     /// Quotas of domains, each good for the epoch that stands beside it.
     pub(super) quotas: Mutex<HashMap<DomainId, (u64, Quotas)>>,
 }
@@ -69,6 +72,7 @@ impl Core {
             reserving: Mutex::new(()),
             counting: Mutex::new(()),
             keys: KeyCache::new(KEYS_OPEN),
+            rolled_back: OnceLock::new(),
             quotas: Mutex::default(),
         }
     }
@@ -92,6 +96,29 @@ impl Core {
                  until then times of new entries only keep their order"
             )
         })
+    }
+
+    /// From here on writes are refused: a stream of this very life of the system reaches further than its log, or goes on
+    /// otherwise (rules B1). A restore of the system begins another life, and ends it.
+    pub fn roll_back(&self, found: String) {
+        if self.rolled_back.set(found).is_ok() {
+            tracing::error!(found = self.rolled_back(), "writes are refused from here on");
+        }
+    }
+
+    pub fn rolled_back(&self) -> Option<&str> {
+        self.rolled_back.get().map(String::as_str)
+    }
+
+    /// Refuses where nothing may be written until a person has decided how to go on.
+    pub fn writable(&self) -> Result<()> {
+        let Some(found) = self.rolled_back() else { return Ok(()) };
+        let what = format!(
+            "{found}; reads go on, writes wait for a decision: restore the newest point of the backup instance (`keyark \
+             backup-instance extract`, `keyark backup restore`), or keep this state by a system backup that you take now and \
+             restore; either begins a new life of the system"
+        );
+        Err(AppError::new(ErrorCode::StoreRolledBack, what))
     }
 
     /// Drops what is remembered of changed records: open keys, and who callers are.
@@ -239,7 +266,7 @@ impl Core {
                 match outcome {
                     Ok(()) => page.after = Some(last),
                     // Somebody changed one of them meanwhile: the same page again sees its new state.
-                    Err(e) if e.code == keyark_api::ErrorCode::Conflict => {}
+                    Err(e) if e.code == ErrorCode::Conflict => {}
                     Err(e) => return Err(e),
                 }
             }

@@ -63,6 +63,21 @@ impl Principal {
     }
 }
 
+/// What may still be written where the store was set back to an older state: logging in, and what a decision takes.
+const DECIDING: [&str; 11] = [
+    "token_create",
+    "token_revoke",
+    "password_change",
+    "backup_create",
+    "backup_upload",
+    "backup_restore",
+    "backup_key_create",
+    "backup_key_default",
+    "backup_key_download",
+    "backup_key_upload",
+    "backup_instance_extract",
+];
+
 /// Everything a handler needs.
 pub struct Ctx {
     pub app: Arc<App>,
@@ -153,6 +168,9 @@ impl Ctx {
     /// Commits entries of several domains together, then drops what was remembered of the records that changed. What a
     /// caller changes elsewhere (a domain's backups are records of root) its own domain's log tells as well.
     pub async fn commit_all(&self, must: Vec<Must>, mut entries: Vec<Draft>) -> Result<Committed> {
+        if !DECIDING.contains(&self.action) {
+            self.core.writable()?;
+        }
         if let (Some(first), Some(caller)) = (entries.first(), &self.principal)
             && entries.iter().all(|e| e.domain != caller.domain)
         {

@@ -35,6 +35,9 @@ impl Ctx {
         if domain == DomainId::ROOT {
             warnings.extend(self.core.escrow_warning(None, self.now)?);
         }
+        if let Err(e) = self.core.writable() {
+            warnings.push(format!("store_rolled_back: {}", e.message));
+        }
         if suspended {
             warnings.push("suspended: this system was restored; look at it, then `keyark system activate`".into());
         }
@@ -60,7 +63,7 @@ impl Handle<SystemInfo> for App {
     }
 }
 
-fn services(room: bool, suspended: bool) -> Services {
+fn services(writable: bool, suspended: bool) -> Services {
     let service = |name: &str, works: bool, otherwise: &str| Service {
         name: name.into(),
         status: if works { "started" } else { otherwise }.into(),
@@ -68,10 +71,10 @@ fn services(room: bool, suspended: bool) -> Services {
     // Who reads this has an answer of the API.
     let services = vec![
         service("api", true, ""),
-        service("store", room, "read_only"),
+        service("store", writable, "read_only"),
         service("outbound", !suspended, "suspended"),
     ];
-    let all = room && !suspended;
+    let all = writable && !suspended;
     Services { status: if all { "started" } else { "degraded" }.into(), services }
 }
 
@@ -79,7 +82,7 @@ impl Handle<ServicesStatus> for App {
     async fn handle(&self, ctx: &Ctx, _: ServicesStatus) -> Result<Reply<Services>> {
         let free_space = keyark_store::Options::default().free_space;
         let room = free_space(self.folder.path()).is_ok_and(|free| free > self.settings.disk_reserve);
-        Ok(Reply::json(services(room, ctx.core.suspended())))
+        Ok(Reply::json(services(room && ctx.core.writable().is_ok(), ctx.core.suspended())))
     }
 }
 
@@ -166,12 +169,12 @@ mod tests {
 
     #[test]
     fn what_does_not_work_is_named_and_degrades_the_whole() {
-        for (room, suspended, whole, store, outbound) in [
+        for (writable, suspended, whole, store, outbound) in [
             (true, false, "started", "started", "started"),
             (false, false, "degraded", "read_only", "started"),
             (true, true, "degraded", "started", "suspended"),
         ] {
-            let shown = services(room, suspended);
+            let shown = services(writable, suspended);
             assert_eq!(shown.status, whole);
             let status = |name: &str| &shown.services.iter().find(|s| s.name == name).unwrap().status;
             assert_eq!((status("api").as_str(), status("store").as_str()), ("started", store));

@@ -6,13 +6,15 @@ use std::path::Path;
 
 use keyark_backup::destination::local::Local;
 use keyark_backup::destination::{Found, list_all};
+use keyark_backup::source::SourceError;
 use keyark_backup::stream::point::{self, Opener};
 use keyark_backup::stream::{
-    Catalogue, PointError, SegmentName, Shipper, Shipping, StreamObject, StreamPlace, Until, ship::Shipped,
+    Catalogue, Chosen, PointError, SegmentName, Shipper, Shipping, StreamObject, StreamPlace, Until, ship::Shipped,
 };
 use keyark_crypto::seal::RecordName;
 use keyark_model::{Kind, Outcome as Ended, Time};
 use keyark_store::{Batch, Draft, Page, Write};
+use keyark_testkit::counted::Counted;
 use uuid::Uuid;
 
 use crate::base::{Base, NOW, domain};
@@ -113,6 +115,34 @@ pub fn run(base: &Base, folder: &Path, plain: Spent) -> Outcome {
         .note(format!("{objects} objects, {} s CPU", number(restored.cpu)))
         .limit(plain.wall, "a plain full restore")
         .target(Target::Ratio(2.0))
+        .print();
+
+    // One key of that second: of each object its ends, its index and the blocks that tell of the key.
+    let chosen = Chosen { domain: domain(), records: [(Kind::Key, base.wanted)].into() };
+    let place = Counted::new(place);
+    let opener = Opener::with_key(&place, &base.anchor, (base.backup_key, &base.backup_key_material));
+    let (held, one) = timed(|| {
+        let plan = Catalogue::read(&place, stream)?.plan(Until::Number(middle))?;
+        let point = opener.point_of(&stream, &plan, Some(&chosen), &spool)?;
+        let mut held = 0;
+        point
+            .with_links::<(), Failed>(|links| {
+                let opened = links.each_record::<SourceError>(|r, link| {
+                    held += usize::from(!links.body(&r, link)?.expose().is_empty());
+                    Ok(())
+                });
+                opened.map_err(|e| Failed(e.to_string()))
+            })
+            .map_err(|e| e.0)?;
+        Ok(held)
+    })?;
+    if held != 1 {
+        return Err("the key of that second was not there".into());
+    }
+    let (objects, bytes) = place.take();
+    Figure::new(format!("one key at a second within {keys} keys and {changed} changes"), one.wall * 1e3, "ms")
+        .note(format!("{objects} objects, {} MB read", number(bytes as f64 / 1e6)))
+        .target(Target::AtMost(100.0))
         .print();
 
     // A year of daily full archives and merged segments, and today's small ones: what a list of them costs.

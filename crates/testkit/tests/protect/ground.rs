@@ -8,7 +8,9 @@ use keyark_archive::{Anchor, AnchorKey};
 use keyark_backup::destination::Destination;
 use keyark_backup::source::SourceError;
 use keyark_backup::stream::point::{self, Opener};
-use keyark_backup::stream::{Point, PointError, ShipError, Shipper, Shipping, StreamPlace, Until, ship::Shipped};
+use keyark_backup::stream::{
+    Catalogue, Chosen, Point, PointError, ShipError, Shipper, Shipping, StreamPlace, Until, ship::Shipped,
+};
 use keyark_crypto::keyring::{KekOwner, Keyring, Mkek};
 use keyark_crypto::seal::{Kek, RecordName};
 use keyark_crypto::sign::Signer;
@@ -183,9 +185,25 @@ impl Ground {
         point::open(&opener, &self.stream(stream), until, self.path())
     }
 
+    /// A point of chosen records, read in parts.
+    pub fn point_of(
+        &self,
+        to: &dyn Destination,
+        stream: Uuid,
+        until: Until,
+        chosen: &Chosen,
+    ) -> Result<Point, PointError> {
+        let opener = Opener::with_key(to, &self.anchor, (self.backup_key, &self.key));
+        let plan = Catalogue::read(to, self.stream(stream)).unwrap().plan(until)?;
+        opener.point_of(&self.stream(stream), &plan, Some(chosen), self.path())
+    }
+
     /// What a point holds, every body opened.
     pub fn restored(&self, to: &dyn Destination, stream: Uuid, until: Until) -> Result<State, PointError> {
-        let point = self.point(to, stream, until)?;
+        Ground::held(&self.point(to, stream, until)?)
+    }
+
+    pub fn held(point: &Point) -> Result<State, PointError> {
         point.with_links(|links| {
             let mut state = State::new();
             links.each_record::<SourceError>(|r, link| {

@@ -1,17 +1,18 @@
 //! Random changes, a destination that fails now and then, and random points: each is exactly what the records were then.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use keyark_backup::destination::list_all;
 use keyark_backup::destination::memory::Memory;
-use keyark_backup::stream::{Shipper, Until, retain};
+use keyark_backup::stream::{Chosen, Shipper, Until, retain};
 use keyark_model::{Id, Kind, Time};
 use keyark_testkit::destinations::Faulty;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
-use crate::ground::{Ground, carried, domain};
+use crate::ground::{Ground, State, carried, domain};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -57,6 +58,16 @@ fn run(ground: &mut Ground, step: &Step) {
         Step::Wait(seconds) => ground.tick(i64::from(*seconds)),
         Step::Ship | Step::Restart | Step::Retain => {}
     }
+}
+
+/// One record in three of the domain in which one of them stands, one that never was, and what a point of these holds.
+fn some_of(state: &State, pick: &prop::sample::Index) -> (Chosen, State) {
+    let all: Vec<_> = state.keys().collect();
+    let of = if all.is_empty() { domain(1) } else { pick.get(&all).0 };
+    let few: State = state.iter().filter(|((d, ..), _)| *d == of).step_by(3).map(|(at, r)| (*at, r.clone())).collect();
+    let mut records: BTreeSet<_> = few.keys().map(|(_, kind, id)| (*kind, *id)).collect();
+    records.insert((Kind::Key, Id::from_bytes([0xee; 16])));
+    (Chosen { domain: of, records }, few)
 }
 
 #[test]
@@ -114,7 +125,13 @@ fn every_point_that_was_shipped_is_what_the_records_were() {
                 }
                 for until in points {
                     match ground.restored(&place, stream, until) {
-                        Ok(found) => prop_assert_eq!(&found, &wanted, "{:?} {:?}", until, of),
+                        Ok(found) => {
+                            prop_assert_eq!(&found, &wanted, "{:?} {:?}", until, of);
+                            let (chosen, few) = some_of(&wanted, pick);
+                            let point = ground.point_of(&place, stream, until, &chosen);
+                            let point = point.map_err(|e| TestCaseError::fail(e.to_string()))?;
+                            prop_assert_eq!(Ground::held(&point).unwrap(), few, "{:?} {:?}", until, of);
+                        }
                         // The stream begins with a full archive, at the moment when that was taken.
                         Err(e) => prop_assert!(
                             e.to_string().starts_with("the first point is"),
@@ -180,7 +197,12 @@ fn after_retention_every_promised_point_still_is_what_the_records_were() {
             }
             let at = next.max(moment.time);
             match ground.restored(&place, stream, Until::Time(at)) {
-                Ok(found) => prop_assert_eq!(&found, &carried(&moment.state, None), "{}, {} removed", at, removed),
+                Ok(found) => {
+                    prop_assert_eq!(&found, &carried(&moment.state, None), "{}, {} removed", at, removed);
+                    let (chosen, few) = some_of(&found, pick);
+                    let point = ground.point_of(&place, stream, Until::Time(at), &chosen);
+                    prop_assert_eq!(Ground::held(&point.unwrap()).unwrap(), few, "{}, {} removed", at, removed);
+                }
                 Err(e) => {
                     return Err(TestCaseError::fail(format!(
                         "{at} (promised from {promised}, {removed} removed): {e}"

@@ -1,6 +1,5 @@
 //! Verification finds what was done to a stream.
 
-
 use keyark_backup::destination::memory::Memory;
 use keyark_backup::destination::{Content, Destination, list_all};
 use keyark_backup::stream::verify::{Depth, Verified, verify};

@@ -1,5 +1,6 @@
 //! What a restore was asked to do: which archives with which keys, into which domain, and whether the caller may.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keyark_api::ErrorCode;
@@ -19,9 +20,23 @@ use crate::app::domains::DomainHeader;
 use crate::app::error::{AppError, Result};
 use crate::app::records::Stored;
 
+fn id(text: &str) -> Result<Id> {
+    text.parse().map_err(|_| AppError::invalid(format!("{text:?} is no id")))
+}
+
+/// Items as a request names them: `kind:id`, or the id of a key.
+pub fn items_of(items: &[String]) -> Result<BTreeSet<(Kind, Id)>> {
+    let one = |item: &String| {
+        let (word, text) = item.split_once(':').unwrap_or((Kind::Key.word(), item));
+        let kind = Kind::ALL.iter().find(|k| k.word() == word);
+        let kind = kind.ok_or_else(|| AppError::invalid(format!("{word:?} is no kind of record; write keys:<id>")))?;
+        Ok((*kind, id(text)?))
+    };
+    items.iter().map(one).collect()
+}
+
 /// The options of either request.
 fn options_of(r: &BackupRestore) -> Result<RestoreOptions> {
-    let id = |text: &String| text.parse::<Id>().map_err(|_| AppError::invalid(format!("{text:?} is no id")));
     Ok(RestoreOptions {
         mode: match r.mode.as_deref() {
             None | Some("merge") => Mode::Merge,
@@ -36,20 +51,9 @@ fn options_of(r: &BackupRestore) -> Result<RestoreOptions> {
             Some("newVersion") => Conflict::NewVersion,
             Some(_) => return Err(AppError::invalid("conflict is fail, skip, overwrite, rename or newVersion")),
         },
-        items: r
-            .items
-            .iter()
-            .map(|item| {
-                let (kind, text) = item.split_once(':').unwrap_or((Kind::Key.word(), item));
-                let known = Kind::ALL.iter().any(|k| k.word() == kind);
-                match known {
-                    true => Ok((kind.to_owned(), id(&text.to_owned())?)),
-                    false => Err(AppError::invalid(format!("{kind:?} is no kind of record; write keys:<id>"))),
-                }
-            })
-            .collect::<Result<_>>()?,
+        items: items_of(&r.items)?.into_iter().map(|(kind, id)| (kind.word().to_owned(), id)).collect(),
         include_deleted: r.include_deleted,
-        include_destroyed: r.include_destroyed.iter().map(id).collect::<Result<_>>()?,
+        include_destroyed: r.include_destroyed.iter().map(|text| id(text)).collect::<Result<_>>()?,
         include_users: r.include_users,
     })
 }

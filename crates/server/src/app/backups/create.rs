@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use keyark_api::ErrorCode;
 use keyark_api::backups::{Backup, BackupCreate, Filter};
-use keyark_archive::Archive;
+use keyark_archive::{Archive, ArchiveError};
 use keyark_backup::extract::{ExtractRequest, extract};
 use keyark_backup::stream::catalogue::ChainPlan;
-use keyark_backup::stream::{NoPoint, PointError, StreamPlace};
+use keyark_backup::stream::{Chosen, NoPoint, PointError, StreamPlace};
 use keyark_backup::take::Since;
-use keyark_backup::{Progress, TakeError, TakeRequest, Taken, take};
+use keyark_backup::{Links, Progress, TakeError, TakeRequest, Taken, take};
 use keyark_crypto::Key256;
 use keyark_model::protection::DestinationHeader;
 use keyark_model::system::{BackupHeader, BackupStatus};
-use keyark_model::{ArchiveId, DomainId, Id};
+use keyark_model::{ArchiveId, DomainId, Id, Kind};
 use keyark_store::failpoint;
 
 use super::filters::Selected;
@@ -131,6 +131,17 @@ pub struct PointOf {
     pub destination: Stored<DestinationHeader>,
     pub place: StreamPlace,
     pub plan: ChainPlan,
+    /// Only these records; none: all of it.
+    pub chosen: Option<Chosen>,
+}
+
+impl Origin {
+    /// Items that were chosen, as a backup shows them in the place of its filters.
+    fn items(&self) -> Option<serde_json::Value> {
+        let Origin::Point(of) = self else { return None };
+        let word = |(kind, id): &(Kind, Id)| format!("{}:{id}", kind.word());
+        of.chosen.as_ref().map(|chosen| chosen.records.iter().map(word).collect())
+    }
 }
 
 /// A backup that is about to be made.
@@ -163,7 +174,7 @@ impl App {
             product_version: env!("CARGO_PKG_VERSION").into(),
             since: since.map(|s| Id(s.id.0)),
             filters: match filters.is_empty() {
-                true => serde_json::Value::Null,
+                true => from.items().unwrap_or_default(),
                 false => serde_json::to_value(&filters).map_err(AppError::internal)?,
             },
             seq: 0,
@@ -192,6 +203,24 @@ impl App {
         run_behind(move || work.run());
         let stored = ctx.core.load::<BackupHeader>(DomainId::ROOT, id)?;
         Ok(Reply::json(ctx.backup_shown(&stored)?))
+    }
+}
+
+/// Refuses where something that was asked for is not there. A count is there only of a key that has one.
+fn all_there(links: &Links<'_, '_>, chosen: &Chosen) -> Result<()> {
+    let mut missing = chosen.records.clone();
+    missing.retain(|(kind, _)| *kind != Kind::Counter);
+    links.each_record::<ArchiveError>(|r, _| {
+        missing.remove(&(r.kind, r.id));
+        Ok(())
+    })?;
+    match missing.first() {
+        None => Ok(()),
+        Some((kind, id)) => {
+            let what =
+                format!("{}:{id} was not there at that moment; look at the instance's data of that day", kind.word());
+            Err(AppError::new(ErrorCode::NoPoint, what))
+        }
     }
 }
 
@@ -253,9 +282,15 @@ impl Work {
     fn extract(&self, h: &BackupHeader, of: &PointOf) -> Result<Taken> {
         let place = self.core.destination_open(&of.destination)?;
         let _hold = self.app.protection.hold(of.plan.full.time);
-        let point = self.core.opener(place.as_ref())?.point(&of.place, &of.plan, &self.app.folder.spool())?;
+        let point = self.core.opener(place.as_ref())?.point_of(
+            &of.place,
+            &of.plan,
+            of.chosen.as_ref(),
+            &self.app.folder.spool(),
+        )?;
         let (seq, time) = (point.number, point.time);
         point.with_links(|links| {
+            of.chosen.as_ref().map_or(Ok(()), |chosen| all_there(links, chosen))?;
             let request = ExtractRequest {
                 links,
                 signer: &self.core.signer,

@@ -30,6 +30,7 @@ use super::jobs::progress_shown;
 use super::records::Stored;
 use super::{App, Content, Handle, Reply};
 
+pub use asked::items_of;
 pub use system::{anchor_write, made_new};
 
 impl From<ArchiveError> for AppError {

@@ -199,6 +199,9 @@ impl Handle<BackupRestore> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupRestore) -> Result<Reply<Backup>> {
         let asked = ctx.restore_asked(&r)?;
         let whole = asked.whole_system();
+        if !whole {
+            ctx.core.writable()?;
+        }
         if whole {
             confirmed(
                 r.confirm.as_deref(),

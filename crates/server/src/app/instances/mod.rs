@@ -352,7 +352,12 @@ impl Ctx {
             description,
             since: None,
             filters: Vec::new(),
-            from: Origin::Point(Box::new(PointOf { destination: there.stored, place: there.place, plan })),
+            from: Origin::Point(Box::new(PointOf {
+                destination: there.stored,
+                place: there.place,
+                plan,
+                chosen: None,
+            })),
         })
     }
 }

@@ -204,6 +204,9 @@ impl Ctx {
             let mut say = |code: &str, message: String| {
                 alarms.push(Alarm { code: code.into(), resource: "system".into(), message });
             };
+            if let Err(e) = self.core.writable() {
+                say("store_rolled_back", e.message);
+            }
             if let Some(warning) = self.core.clock_warning(self.now) {
                 say("clock_doubtful", warning);
             }

@@ -12,13 +12,15 @@ use keyark_api::backups::BackupRestore;
 use keyark_archive::Archive;
 use keyark_backup::destination::{DestinationError, list_all};
 use keyark_backup::source;
-use keyark_backup::stream::{Catalogue, doors};
+use keyark_backup::stream::{Catalogue, Chosen, doors};
 use keyark_crypto::{Key256, SecretBytes, kdf, random};
 use keyark_model::protection::{InstanceHeader, InstanceType, Order};
 use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id, Kind};
 
 use crate::app::backupkeys::right_of;
+use crate::app::backups::create::Origin;
+use crate::app::backups::items_of;
 use crate::app::core::Core;
 use crate::app::ctx::{Ctx, confirmed};
 use crate::app::error::{AppError, Result};
@@ -45,6 +47,14 @@ impl Ctx {
     }
 }
 
+/// What has to be read to restore these items; none: all of it. The count of a key's encryptions comes with the key.
+fn chosen(domain: DomainId, items: &[String]) -> Result<Option<Chosen>> {
+    let mut records = items_of(items)?;
+    let keys: Vec<Id> = records.iter().filter(|(kind, _)| *kind == Kind::Key).map(|(_, id)| *id).collect();
+    records.extend(keys.into_iter().map(|id| (Kind::Counter, id)));
+    Ok((!records.is_empty()).then_some(Chosen { domain, records }))
+}
+
 impl Handle<BackupInstanceRestore> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstanceRestore) -> Result<Reply<InstanceWork>> {
         let stored = ctx.instance_load(&r.id)?;
@@ -62,7 +72,11 @@ impl Handle<BackupInstanceRestore> for App {
             None => {
                 let at = r.at.map_or_else(|| "the newest point".to_owned(), |at| at.to_string());
                 let description = format!("{at} of the backup instance {:?}, to be restored", stored.header.alias);
-                Some(ctx.moment(&stored, r.at, r.destination.as_deref(), description, None).await?)
+                let mut begun = ctx.moment(&stored, r.at, r.destination.as_deref(), description, None).await?;
+                if let (Origin::Point(of), Some(domain)) = (&mut begun.from, stored.header.domain) {
+                    of.chosen = chosen(domain, &r.items)?;
+                }
+                Some(begun)
             }
         };
         let (on, app, id) = (ctx.going_on(), ctx.app.clone(), stored.id());

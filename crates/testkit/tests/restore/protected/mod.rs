@@ -2,6 +2,7 @@
 
 mod instances;
 mod proofs;
+mod rolled_back;
 
 use std::path::Path;
 
