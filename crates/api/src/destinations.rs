@@ -12,7 +12,7 @@ use crate::{Page, endpoint};
 pub struct Destination {
     pub id: String,
     pub name: String,
-    /// local or s3.
+    /// local, s3, azure or sftp.
     pub kind: String,
     /// Where it is, for the root domain alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,22 +24,24 @@ pub struct Destination {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DestinationCreate {
     pub name: String,
-    /// local (default): a folder of the server's machine, or one that is mounted there; s3: a bucket.
+    /// local (default): a folder of the server's machine, or one that is mounted there; s3: a bucket; azure: a container;
+    /// sftp: a folder of another machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Of a local destination: a folder that exists, from the root of the file system.
+    /// Of a local destination: a folder that exists, from the root of the file system. Of sftp: a folder there that exists, from the
+    /// root or from the user's own folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Of an S3 destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bucket: Option<String>,
-    /// In front of every name in the bucket, with a slash at its end.
+    /// In front of every name in the bucket or container, with a slash at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
     /// Of an S3 destination; us-east-1 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// Of another S3 server than Amazon's: its address.
+    /// Of another S3 server than Amazon's, or another Azure Blob server than Azure's: its address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// Of an S3 destination: who this system is there. It must be able to create, read and list.
@@ -48,6 +50,30 @@ pub struct DestinationCreate {
     /// Sealed, and never shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_access_key: Option<String>,
+    /// Of an Azure destination: the storage account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_name: Option<String>,
+    /// Of an Azure destination: a container of the account, which exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Of an Azure destination: a key of the storage account. Sealed, and never shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_key: Option<String>,
+    /// Of sftp: name or address of the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Of sftp; 22 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Of sftp: the machine's own public key, as ssh-keyscan shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<String>,
+    /// Of sftp: who this system is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Of sftp: sealed, and never shown again. Without it the system's own key logs in, see `scp public-key get`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -74,11 +100,17 @@ pub struct DestinationUpdate {
     /// The new name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// New credentials, both together.
+    /// New credentials for S3, both together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_access_key: Option<String>,
+    /// A new key of the storage account, for Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_key: Option<String>,
+    /// A new password, for sftp.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

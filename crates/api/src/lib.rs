@@ -21,6 +21,7 @@ pub mod policies;
 pub mod policy_sets;
 pub mod records;
 pub mod schedules;
+pub mod scp;
 pub mod secrets;
 pub mod system;
 pub mod uploads;

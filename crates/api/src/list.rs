@@ -16,6 +16,8 @@ macro_rules! for_each_endpoint {
                 BackupKeyUpload BackupKeyInspect BackupKeyCheck;
             backups: BackupCreate BackupList BackupGet BackupDelete BackupStatusGet BackupDownload BackupUpload BackupInspect
                 RestoreQuery BackupRestore BackupContents;
+            scp: BackupScp BackupScpStatus ScpPublicKeyGet ScpPublicKeyRotate ScpConnectionCreate ScpConnectionList ScpConnectionGet ScpConnectionUpdate
+                ScpConnectionDelete ScpConnectionTry ScpConnectionTest;
             destinations: DestinationCreate DestinationList DestinationGet DestinationUpdate DestinationDelete DestinationCheck;
             backup_instances: BackupInstanceCreate BackupInstanceList BackupInstanceGet BackupInstanceEnable BackupInstanceExtend
                 BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract BackupInstanceData BackupInstanceVerify BackupInstanceDrill BackupInstanceRestore BackupInstanceReset

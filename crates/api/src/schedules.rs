@@ -56,9 +56,10 @@ pub struct DatabaseBackupParams {
     /// Completed backups of this schedule that are kept; absent: all.
     #[serde(rename = "retentionCount", skip_serializing_if = "Option::is_none")]
     pub retention_count: Option<u32>,
-    /// Refused until transfers are there.
+    /// Sends each completed backup to `connection`; a transfer that fails is tried again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub do_scp: bool,
+    /// Id or name of a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
 }
@@ -186,6 +187,11 @@ pub struct ScheduledJob {
     /// The backup that was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<String>,
+    /// The last transfer of that backup, and how it went: in_progress, completed or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scp_status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

@@ -14,6 +14,7 @@ mod offline;
 mod options;
 mod output;
 mod passphrase;
+mod places;
 mod points;
 mod profile;
 mod progress;

@@ -2,26 +2,17 @@
 
 use clap::parser::ArgMatches;
 use clap::{Arg, Command};
-use keyark_backup::Destination;
-use keyark_backup::destination;
 use keyark_backup::stream::survey;
-use keyark_model::protection::Address;
 use keyark_model::{DomainId, Id, Incarnation, SystemId, Time};
 
 use crate::failure::Failure;
-use crate::options;
 use crate::output::{self, Format};
+use crate::{options, places};
 
 pub fn command() -> Command {
     Command::new("points")
         .about("Lists what can be restored from a destination, to which seconds, and with which backup keys")
-        .arg(
-            Arg::new("from")
-                .long("from")
-                .value_name("DESTINATION")
-                .required(true)
-                .help("The destination: a folder, or s3://bucket/prefix/"),
-        )
+        .arg(Arg::new("from").long("from").value_name("DESTINATION").required(true).help(places::HELP))
         .args(options::args())
 }
 
@@ -54,42 +45,9 @@ struct Lines {
     resources: Vec<Line>,
 }
 
-/// Opens what a command line names: a folder, or a bucket as `s3://bucket/prefix/?region=R&endpoint=URL`. Credentials of a
-/// bucket come from the environment, under the names that programs for S3 use.
-pub fn destination(text: &str) -> Result<Box<dyn Destination>, Failure> {
-    let address = match text.strip_prefix("s3://") {
-        None => Address::Local { path: text.into() },
-        Some(rest) => of_s3(rest)?,
-    };
-    destination::open(&address, None).map_err(|e| Failure::NotFound(format!("{text}: {e}")))
-}
-
-/// Whether a command line names a destination and not an archive's file.
-pub fn is_destination(text: &str) -> bool {
-    text.starts_with("s3://") || std::path::Path::new(text).is_dir()
-}
-
-fn of_s3(rest: &str) -> Result<Address, Failure> {
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-    let (mut region, mut endpoint) = (std::env::var("AWS_REGION").ok(), std::env::var("AWS_ENDPOINT_URL").ok());
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "region" => region = Some(value.into_owned()),
-            "endpoint" => endpoint = Some(value.into_owned()),
-            other => return Err(Failure::Usage(format!("s3://{rest}: {other:?} is neither region nor endpoint"))),
-        }
-    }
-    if bucket.is_empty() || !(prefix.is_empty() || prefix.ends_with('/')) {
-        return Err(Failure::Usage(format!("s3://{rest}: write s3://bucket/ or s3://bucket/prefix/")));
-    }
-    let region = region.unwrap_or_else(|| "us-east-1".into());
-    Ok(Address::S3 { bucket: bucket.into(), prefix: prefix.into(), region, endpoint })
-}
-
 pub fn run(format: Format, matches: &ArgMatches) -> Result<(), Failure> {
     let from = matches.get_one::<String>("from").map(String::as_str).unwrap_or_default();
-    let place = destination(from)?;
+    let place = places::destination(from)?;
     let all = survey(place.as_ref()).map_err(|e| Failure::Damaged(format!("{from}: {e}")))?;
     let mut lines = Vec::new();
     for seen in &all {
@@ -119,26 +77,4 @@ pub fn run(format: Format, matches: &ArgMatches) -> Result<(), Failure> {
         return Err(Failure::NotFound(format!("{from}: there is nothing that a stream left there")));
     }
     output::show_value(&Lines { total: lines.len(), resources: lines }, format)
-}
-
-#[cfg(test)]
-mod tests {
-    use keyark_model::protection::Address;
-
-    use super::of_s3;
-
-    #[test]
-    fn a_bucket_is_named_with_its_prefix_region_and_server() {
-        let address = of_s3("archives/keyark/?region=eu-central-1&endpoint=http%3A%2F%2F127.0.0.1%3A9000").unwrap();
-        let expected = Address::S3 {
-            bucket: "archives".into(),
-            prefix: "keyark/".into(),
-            region: "eu-central-1".into(),
-            endpoint: Some("http://127.0.0.1:9000".into()),
-        };
-        assert_eq!(address, expected);
-        for bad in ["", "/prefix/", "bucket/no-slash", "bucket/?password=x"] {
-            assert!(of_s3(bad).is_err(), "{bad}");
-        }
-    }
 }

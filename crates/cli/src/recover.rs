@@ -11,13 +11,14 @@ use keyark_server::recover::{Origin, RecoverError, Recovery, recover};
 
 use crate::failure::Failure;
 use crate::options::Given;
-use crate::{ask, clock, files, output, points, progress, settings};
+use crate::{ask, clock, files, output, places, progress, settings};
 
 pub fn command() -> Command {
     Command::new("recover")
         .about("Makes a system again on an empty machine, out of what was backed up and the exported backup key")
         .arg(Arg::new("from").long("from").value_name("ARCHIVE|DESTINATION").required(true).help(
-            "The archive of a system backup, or the destination of a backup instance: a folder, or s3://bucket/prefix/",
+            "The archive of a system backup, or the destination of a backup instance: a folder, s3://bucket/prefix/, \
+             azure://account/container/prefix/ or sftp://user@host/folder/",
         ))
         .arg(
             Arg::new("at")
@@ -61,9 +62,9 @@ pub fn run(given: &Given<'_>, matches: &ArgMatches) -> Result<(), Failure> {
     let key_file = files::text(&key.display().to_string())?;
     let until = until(matches)?;
     let place;
-    let from = match points::is_destination(&archive.to_string_lossy()) {
+    let from = match places::is_destination(&archive.to_string_lossy()) {
         true => {
-            place = points::destination(&archive.display().to_string())?;
+            place = places::destination(&archive.display().to_string())?;
             Origin::Stream { destination: place.as_ref(), until: until.unwrap_or(Until::Newest) }
         }
         false if until.is_some() => {

@@ -9,7 +9,7 @@ use keyark_backup::stream::{retain, survey};
 
 use crate::failure::Failure;
 use crate::output::{self, Format};
-use crate::{clock, options, points};
+use crate::{clock, options, places};
 
 /// Hours that a statement lies there before it is carried out.
 const WAIT: &str = "24";
@@ -17,13 +17,7 @@ const WAIT: &str = "24";
 pub fn command() -> Command {
     Command::new("retain")
         .about("Deletes at a destination what the server's signed statements of retention let go; needs no server")
-        .arg(
-            Arg::new("from")
-                .long("from")
-                .value_name("DESTINATION")
-                .required(true)
-                .help("The destination: a folder, or s3://bucket/prefix/"),
-        )
+        .arg(Arg::new("from").long("from").value_name("DESTINATION").required(true).help(places::HELP))
         .arg(
             Arg::new("anchor")
                 .long("anchor")
@@ -61,7 +55,7 @@ pub fn run(format: Format, matches: &ArgMatches) -> Result<(), Failure> {
     let anchor = Anchor::parse(&std::fs::read(file).map_err(Failure::at(file))?)?;
     let wait = matches.get_one::<i64>("wait").copied().unwrap_or_default() * 3600;
     let dry = matches.get_flag("dry-run");
-    let place = points::destination(from)?;
+    let place = places::destination(from)?;
     let failed = |e| Failure::Damaged(format!("{from}: {e}"));
     let mut lines = Vec::new();
     for seen in survey(place.as_ref()).map_err(failed)? {

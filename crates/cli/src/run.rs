@@ -102,15 +102,20 @@ fn as_it_is_now(
     job: &str,
 ) -> Result<Option<Answer>, Failure> {
     let (Some(get), Some(id)) = (tree.find(&[verb.words[0], "get"]), answered["id"].as_str()) else { return Ok(None) };
+    let shown_job = |caller: &mut Caller<'_>| {
+        let Some(shown) = tree.find(&["jobs", "get"]) else { return Ok(None) };
+        let request = serde_json::json!({ "id": job });
+        let sent = caller.with(shown.endpoint.right, |client| client.send(&shown.endpoint, request.clone()));
+        sent.map(Some)
+    };
+    // A transfer is its job.
+    if id == job {
+        return shown_job(caller);
+    }
     let request = serde_json::json!({ "id": id });
     match caller.with(get.endpoint.right, |client| client.send(&get.endpoint, request.clone())) {
         Ok(answer) if answer.read::<Value>()?["jobId"] == job => Ok(Some(answer)),
-        Ok(_) => {
-            let Some(shown) = tree.find(&["jobs", "get"]) else { return Ok(None) };
-            let request = serde_json::json!({ "id": job });
-            let sent = caller.with(shown.endpoint.right, |client| client.send(&shown.endpoint, request.clone()));
-            sent.map(Some)
-        }
+        Ok(_) => shown_job(caller),
         // The job may have removed it.
         Err(Failure::Client(e)) if e.code() == Some(ErrorCode::NotFound) => Ok(None),
         Err(e) => Err(e),

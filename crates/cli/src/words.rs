@@ -21,8 +21,10 @@ const VERBS: &[(&str, &str)] = &[("modify", "update")];
 const FLAGS: &[(&str, &str, &str)] = &[
     ("backup", "backupKey", "keyid"),
     ("backup", "backupKeyId", "keyid"),
+    ("backup", "connection", "conn"),
     ("backupkeys", "isDefault", "default"),
     ("backupkeys", "password", "bkpassword"),
+    ("scheduler", "connection", "conn"),
     ("tokens", "issue_refresh_token", "issue-rt"),
     ("tokens", "refresh_token_lifetime", "rt-life"),
     ("tokens", "refresh_token_revoke_unused_in", "rt-unused-life"),

@@ -3,7 +3,7 @@
 //! `$ ` stands before a command (`> ` where it goes on), then what it wrote: standard output, standard error behind
 //! `! `, and `# exit N` if that is not 0. Other lines with `#` are remarks. `<uuid>` is any id, `<key:uuid>` one that
 //! gets a name, `${key}` the same one again, in commands too; `url` and `anchor` are known from the start, `other_url`
-//! and `other_anchor` where the profile `other` is used: that is a second server. `KEYARK_BLESS=1` writes the answers
+//! and `other_anchor` where the profile `other` is used: that is a second server. `ssh_port` brings along an SSH server. `KEYARK_BLESS=1` writes the answers
 //! anew.
 
 use std::ffi::OsStr;
@@ -14,6 +14,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
 mod mask;
+
+use keyark_testkit::ssh::{self, SshServer};
 
 use mask::{Values, fits, masked};
 
@@ -172,6 +174,14 @@ fn replay(file: &Path, blessing: bool) -> Result<(), String> {
     let mut servers = vec![serve(home, &mut values, "keyark-data", "", "")?];
     if text.contains("--profile other") {
         servers.push(serve(home, &mut values, "other-data", "other_", "--profile other")?);
+    }
+    let far = text.contains("${ssh_port}").then(SshServer::start);
+    if let Some(far) = &far {
+        far.room("backups");
+        std::fs::write(home.join("ssh-password"), ssh::PASSWORD).unwrap();
+        std::fs::write(home.join("host-key"), &far.host_key).unwrap();
+        values.insert("ssh_port".into(), far.port.to_string());
+        values.insert("authorized_keys".into(), far.authorized_keys().display().to_string());
     }
     for exchange in &mut exchanges {
         let actual = answer(home, &values, &exchange.command);

@@ -40,20 +40,31 @@ pub enum Address {
         /// From the root, or from the user's own folder.
         path: String,
     },
+    /// A container of Azure Blob or of a server that speaks it.
+    Azure {
+        account: String,
+        container: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        prefix: String,
+        /// Of another server than Azure's, with the account in its path if that server wants it there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+    },
 }
 
 impl Address {
     /// For people; no credentials.
     pub fn shown(&self) -> String {
+        let at = |endpoint: &Option<String>| endpoint.as_ref().map(|e| format!(" at {e}")).unwrap_or_default();
         match self {
             Address::Local { path } => path.clone(),
             Address::Sftp { host, path } => {
                 let own = if path.starts_with('/') { "" } else { "/~/" };
                 format!("sftp://{}@{}{own}{path}", host.user, host.shown())
             }
-            Address::S3 { bucket, prefix, endpoint, .. } => {
-                let at = endpoint.as_ref().map(|e| format!(" at {e}")).unwrap_or_default();
-                format!("s3://{bucket}/{prefix}{at}")
+            Address::S3 { bucket, prefix, endpoint, .. } => format!("s3://{bucket}/{prefix}{}", at(endpoint)),
+            Address::Azure { account, container, prefix, endpoint } => {
+                format!("azure://{account}/{container}/{prefix}{}", at(endpoint))
             }
         }
     }
@@ -62,7 +73,7 @@ impl Address {
     pub fn needs_credentials(&self) -> bool {
         match self {
             Address::Local { .. } => false,
-            Address::S3 { .. } => true,
+            Address::S3 { .. } | Address::Azure { .. } => true,
             // With a key it is the system's own.
             Address::Sftp { host, .. } => host.login == Login::Password,
         }
@@ -74,6 +85,7 @@ impl Address {
             Address::Local { .. } => "local",
             Address::S3 { .. } => "s3",
             Address::Sftp { .. } => "sftp",
+            Address::Azure { .. } => "azure",
         }
     }
 }
@@ -189,9 +201,12 @@ pub struct Run {
     /// The backup that was made, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Id>,
-    /// Why it could not begin.
+    /// Why it could not begin, or its backup not be sent.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub failure: String,
+    /// The jobs that sent the backup away, each after the one before failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<Id>,
 }
 
 /// What an instance is now.

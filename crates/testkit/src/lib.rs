@@ -1,5 +1,6 @@
 //! Everything tests share: throw-away servers, clients of them, and pages held against their committed copies.
 
+pub mod azure;
 pub mod canaries;
 pub mod client;
 pub mod committed;
@@ -9,6 +10,7 @@ mod python;
 pub mod s3;
 pub mod server;
 pub mod ssh;
+mod tool;
 
 pub use client::{Answer, Client};
 pub use python::python;

@@ -135,9 +135,13 @@ impl SshServer {
         assert!(ended.expect("kill is there").success(), "there was a connection");
     }
 
+    pub fn authorized_keys(&self) -> PathBuf {
+        self.folder.path().join("authorized_keys")
+    }
+
     /// Lets whoever has the private part in.
     pub fn authorize(&self, public: &str) {
-        let keys = std::fs::OpenOptions::new().append(true).open(self.folder.path().join("authorized_keys"));
+        let keys = std::fs::OpenOptions::new().append(true).open(self.authorized_keys());
         writeln!(keys.expect("it is there"), "{public}").expect("written");
     }
 

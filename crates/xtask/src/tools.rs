@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: Debian packages and a Python environment, installed once.
+//! What the tests need besides Rust: Debian packages, servers of object stores and a Python environment, installed once.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,6 +22,7 @@ pub fn ensure() -> Outcome<Vec<String>> {
     let mut installed = packages()?;
     installed.extend(libraries()?.1);
     installed.extend(s3_server()?);
+    installed.extend(azure_server()?);
     Ok(installed)
 }
 
@@ -67,6 +68,28 @@ fn s3_server() -> Outcome<Option<String>> {
     std::fs::write(&stamp, source).map_err(|e| format!("{}: {e}", stamp.display()))?;
     println!("installed {name}: destinations of S3");
     Ok(Some(name.into()))
+}
+
+/// The Azure Blob server of the tests: Microsoft's own emulator.
+const AZURE_SERVER: &str = "azurite@3.37.0";
+
+/// Installs the Azure Blob server once for each version.
+fn azure_server() -> Outcome<Option<String>> {
+    let folder = tree::target().join("tools/azurite");
+    // Written last: an installation that broke off is made again.
+    let stamp = folder.join("installed");
+    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == AZURE_SERVER) {
+        return Ok(None);
+    }
+    if !succeeds(Command::new("npm").arg("--version")) {
+        return Err(format!("the tests need the Azure Blob server {AZURE_SERVER}: install Node.js with npm"));
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=dev", "--loglevel=error", "--prefix"]);
+    run(npm.arg(&folder).arg(AZURE_SERVER))?;
+    std::fs::write(&stamp, AZURE_SERVER).map_err(|e| format!("{}: {e}", stamp.display()))?;
+    println!("installed {AZURE_SERVER}: destinations of Azure Blob");
+    Ok(Some(AZURE_SERVER.into()))
 }
 
 /// What the Python environment holds: for the break-glass script, and for tests that read with a library of others.

@@ -34,6 +34,10 @@ pub fn open(address: &Address, credentials: Option<&Credentials>) -> Result<Box<
         Address::S3 { bucket, prefix, region, endpoint } => {
             Box::new(objects::s3(&address.shown(), bucket, prefix, region, endpoint.as_deref(), credentials)?)
         }
+        Address::Azure { account, container, prefix, endpoint } => {
+            let shown = address.shown();
+            Box::new(objects::azure(&shown, account, container, prefix, endpoint.as_deref(), credentials)?)
+        }
     })
 }
 
@@ -51,6 +55,11 @@ impl Credentials {
         let one_line = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
         let good = one_line(&id) && one_line(secret.expose());
         good.then(|| Credentials { id, secret: SecretBytes::new(secret.expose().clone().into_bytes()) })
+    }
+
+    /// The secret for libraries that want text.
+    fn text(&self) -> &str {
+        std::str::from_utf8(self.secret.expose()).unwrap_or_default()
     }
 
     /// The body of a record.

@@ -44,6 +44,13 @@ pub fn host_keys(text: &str) -> Result<Vec<PublicKey>, String> {
     }
 }
 
+/// The keys of a host that this machine's user knows already, one a line.
+pub fn known_keys(host: &str, port: u16) -> Option<String> {
+    let known = russh::keys::known_hosts::known_host_keys(host, port).ok()?;
+    let lines: Vec<String> = known.iter().filter_map(|(_, key)| key.to_openssh().ok()).collect();
+    Some(lines.join("\n")).filter(|lines| !lines.is_empty())
+}
+
 /// A new key of this system: the private part in OpenSSH's format, and the public line.
 pub fn key_new(comment: &str) -> (SecretBytes, String) {
     let pair = Ed25519Keypair::from_seed(random::secret::<32>().expose());

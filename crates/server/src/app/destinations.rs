@@ -9,15 +9,20 @@ use keyark_api::destinations::{
 use keyark_api::endpoint::NoBody;
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_backup::destination::{self, Content, Credentials, DestinationError};
+use keyark_backup::ssh::host_keys;
 use keyark_model::DomainId;
 use keyark_model::access::Right;
 use keyark_model::protection::{Address, DestinationHeader, InstanceHeader};
+use keyark_model::ssh::{Host, Login};
 
 use super::core::Core;
 use super::ctx::Ctx;
 use super::error::{AppError, Result};
 use super::records::Stored;
 use super::{App, Handle, Reply};
+
+/// The kinds of destination, in the words of the wire.
+const KINDS: [&str; 4] = ["local", "s3", "azure", "sftp"];
 
 impl From<DestinationError> for AppError {
     fn from(e: DestinationError) -> Self {
@@ -35,7 +40,7 @@ impl Core {
     pub fn destination_open(&self, stored: &Stored<DestinationHeader>) -> Result<Box<dyn destination::Destination>> {
         let body = self.open_body(stored)?;
         let credentials = match body.expose().is_empty() {
-            true => None,
+            true => self.own_credentials(&stored.header.address)?,
             false => Some(Credentials::from_bytes(&body).ok_or_else(|| AppError::internal("damaged credentials"))?),
         };
         if credentials.is_none() && stored.header.address.needs_credentials() {
@@ -45,6 +50,15 @@ impl Core {
             ));
         }
         Ok(destination::open(&stored.header.address, credentials.as_ref())?)
+    }
+
+    /// The system's SSH key, where that is the way in.
+    fn own_credentials(&self, address: &Address) -> Result<Option<Credentials>> {
+        let Address::Sftp { host, .. } = address else { return Ok(None) };
+        let what = "the system has no SSH key: `keyark scp public-key get` makes one, which the host must know";
+        let key = self.ssh_key_of(DomainId::ROOT)?.filter(|_| host.login == Login::Key);
+        let key = key.ok_or_else(|| AppError::new(ErrorCode::DestinationFailed, what))?;
+        Ok(Some(Credentials { id: host.user.clone(), secret: self.open_body(&key)? }))
     }
 
     /// By id or name.
@@ -64,40 +78,106 @@ fn shown(ctx: &Ctx, stored: &Stored<DestinationHeader>) -> Result<Destination> {
     })
 }
 
+fn not_of(kind: &str, field: &str) -> AppError {
+    AppError::invalid(format!("a destination of the kind {kind} has no `{field}`"))
+}
+
+/// A field that was given although destinations of this kind have none such.
+fn foreign(r: &DestinationCreate, kind: &str) -> Option<&'static str> {
+    let fields: [(_, _, &[&str]); 11] = [
+        ("path", r.path.is_some(), &["local", "sftp"]),
+        ("bucket", r.bucket.is_some(), &["s3"]),
+        ("prefix", r.prefix.is_some(), &["s3", "azure"]),
+        ("region", r.region.is_some(), &["s3"]),
+        ("endpoint", r.endpoint.is_some(), &["s3", "azure"]),
+        ("accountName", r.account_name.is_some(), &["azure"]),
+        ("container", r.container.is_some(), &["azure"]),
+        ("host", r.host.is_some(), &["sftp"]),
+        ("port", r.port.is_some(), &["sftp"]),
+        ("hostKey", r.host_key.is_some(), &["sftp"]),
+        ("username", r.username.is_some(), &["sftp"]),
+    ];
+    let given = fields.iter().find(|(_, given, kinds)| *given && !kinds.contains(&kind));
+    given.map(|(name, ..)| *name)
+}
+
 fn address_of(r: &DestinationCreate) -> Result<Address> {
-    let of_s3 = [&r.bucket, &r.prefix, &r.region, &r.endpoint, &r.access_key_id, &r.secret_access_key];
-    match (r.kind.as_deref().unwrap_or("local"), &r.path, &r.bucket) {
-        ("local", Some(path), _) if Path::new(path).is_absolute() && of_s3.iter().all(|f| f.is_none()) => {
-            Ok(Address::Local { path: path.clone() })
-        }
-        ("local", ..) => {
-            Err(AppError::invalid("a local destination has a `path` alone: a folder, from the root of the file system"))
-        }
-        ("s3", None, Some(bucket)) => {
-            let prefix = r.prefix.clone().unwrap_or_default();
-            if !prefix.is_empty() && destination::check_folder(&prefix).is_err() {
-                return Err(AppError::invalid(
-                    "prefix is a path of letters, digits, - _ and . with a slash at its end",
-                ));
-            }
+    let kind = r.kind.as_deref().unwrap_or("local");
+    if let Some(field) = foreign(r, kind).filter(|_| KINDS.contains(&kind)) {
+        return Err(not_of(kind, field));
+    }
+    let prefix = || match r.prefix.clone().unwrap_or_default() {
+        prefix if prefix.is_empty() || destination::check_folder(&prefix).is_ok() => Ok(prefix),
+        _ => Err(AppError::invalid("prefix is a path of letters, digits, - _ and . with a slash at its end")),
+    };
+    let missing = |fields: &str| AppError::invalid(format!("a destination of the kind {kind} needs {fields}"));
+    match kind {
+        "local" => match r.path.clone().filter(|path| Path::new(path).is_absolute()) {
+            Some(path) => Ok(Address::Local { path }),
+            None => Err(missing("a `path`: a folder, from the root of the file system")),
+        },
+        "s3" => {
+            let bucket = r.bucket.clone().ok_or_else(|| missing("a `bucket`"))?;
             let region = r.region.clone().unwrap_or_else(|| "us-east-1".into());
-            Ok(Address::S3 { bucket: bucket.clone(), prefix, region, endpoint: r.endpoint.clone() })
+            Ok(Address::S3 { bucket, prefix: prefix()?, region, endpoint: r.endpoint.clone() })
         }
-        ("s3", ..) => Err(AppError::invalid("an S3 destination has a `bucket` and no `path`")),
-        _ => Err(AppError::invalid("kind is local or s3")),
+        "azure" => {
+            let names = r.account_name.clone().zip(r.container.clone());
+            let (account, container) = names.ok_or_else(|| missing("`accountName` and `container`"))?;
+            Ok(Address::Azure { account, container, prefix: prefix()?, endpoint: r.endpoint.clone() })
+        }
+        "sftp" => {
+            let given = r.host.clone().zip(r.username.clone()).zip(r.host_key.clone()).zip(r.path.clone());
+            let (((host, user), key), path) = given.ok_or_else(|| {
+                missing("`host`, `username`, `path` and `hostKey`, which ssh-keyscan shows: compare it")
+            })?;
+            host_keys(&key).map_err(|e| AppError::invalid(format!("hostKey: {e}")))?;
+            let login = if r.password.is_some() { Login::Password } else { Login::Key };
+            let host = Host { host, port: r.port.unwrap_or(22), key, user, login };
+            if path.is_empty() || [&host.host, &host.user, &path].iter().any(|t| t.chars().any(char::is_control)) {
+                return Err(AppError::invalid("host, username and path are one line each, and not empty"));
+            }
+            Ok(Address::Sftp { host, path })
+        }
+        _ => Err(AppError::invalid(format!("kind is one of {}", KINDS.join(", ")))),
+    }
+}
+
+/// The fields of credentials that a kind has: all of them together say who this system is there.
+fn credential_fields(address: &Address) -> &'static [&'static str] {
+    match address {
+        Address::Local { .. } => &[],
+        Address::S3 { .. } => &["accessKeyId", "secretAccessKey"],
+        Address::Azure { .. } => &["accountKey"],
+        Address::Sftp { .. } => &["password"],
     }
 }
 
 /// Credentials as they were pasted, if any were.
-fn credentials_of(id: Option<&String>, secret: Option<&String>) -> Result<Option<Credentials>> {
-    match (id, secret) {
-        (None, None) => Ok(None),
-        (Some(id), Some(secret)) => match Credentials::pasted(id, secret) {
-            Some(credentials) => Ok(Some(credentials)),
-            None => Err(AppError::invalid("accessKeyId and secretAccessKey are one line each, and not empty")),
-        },
-        _ => Err(AppError::invalid("accessKeyId and secretAccessKey are given together")),
+fn credentials_of(address: &Address, given: [(&str, Option<String>); 4]) -> Result<Option<Credentials>> {
+    let fields = credential_fields(address);
+    let mut values = Vec::new();
+    for (name, value) in given.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        if !fields.contains(&name) {
+            return Err(not_of(address.kind(), name));
+        }
+        values.push(value);
     }
+    let all = fields.join(" and ");
+    let (id, secret) = match (address, &values[..]) {
+        (_, []) => return Ok(None),
+        (Address::Azure { account, .. }, [key]) => (account, key),
+        (Address::Sftp { host, .. }, [_]) if host.login == Login::Key => {
+            return Err(AppError::invalid(
+                "this destination is reached with the system's key; add another one for a password",
+            ));
+        }
+        (Address::Sftp { host, .. }, [password]) => (&host.user, password),
+        (_, [id, secret]) => (id, secret),
+        _ => return Err(AppError::invalid(format!("{all} are given together"))),
+    };
+    let credentials = Credentials::pasted(id, secret);
+    Ok(Some(credentials.ok_or_else(|| AppError::invalid(format!("{all}: one line each, and not empty")))?))
 }
 
 /// Whether two places are one, or one lies in the other: their objects would be taken for each other's.
@@ -110,6 +190,15 @@ fn nested(a: &Address, b: &Address) -> bool {
         }
         (Address::S3 { bucket, prefix, endpoint, .. }, Address::S3 { bucket: b, prefix: p, endpoint: e, .. }) => {
             (bucket, endpoint) == (b, e) && (prefix.starts_with(p.as_str()) || p.starts_with(prefix.as_str()))
+        }
+        (
+            Address::Azure { account, container, prefix, endpoint },
+            Address::Azure { account: a, container: c, prefix: p, endpoint: e },
+        ) => (account, container, endpoint) == (a, c, e) && (prefix.starts_with(p) || p.starts_with(prefix)),
+        (Address::Sftp { host, path }, Address::Sftp { host: h, path: p }) => {
+            let whole = |path: &str| format!("{}/", path.trim_end_matches('/'));
+            (&host.host, host.port) == (&h.host, h.port)
+                && (whole(path).starts_with(&whole(p)) || whole(p).starts_with(&whole(path)))
         }
         _ => false,
     }
@@ -128,12 +217,23 @@ impl Handle<DestinationCreate> for App {
                 return Err(AppError::new(ErrorCode::AlreadyExists, what));
             }
         }
+        let given = [
+            ("accessKeyId", r.access_key_id),
+            ("secretAccessKey", r.secret_access_key),
+            ("accountKey", r.account_key),
+            ("password", r.password),
+        ];
+        let credentials = credentials_of(&address, given)?;
+        if credentials.is_none() && address.needs_credentials() {
+            let fields = credential_fields(&address).join(" and ");
+            return Err(AppError::invalid(format!("a destination of the kind {} needs {fields}", address.kind())));
+        }
+        if matches!(&address, Address::Sftp { host, .. } if host.login == Login::Key) {
+            // So that there is one whose public part can be shown.
+            ctx.ssh_key().await?;
+        }
         let header = DestinationHeader { name: r.name, address, created_at: ctx.now };
         let id = Core::new_id(ctx.now);
-        let credentials = credentials_of(r.access_key_id.as_ref(), r.secret_access_key.as_ref())?;
-        if credentials.is_none() && header.address.needs_credentials() {
-            return Err(AppError::invalid("this kind of destination needs accessKeyId and secretAccessKey"));
-        }
         let body = credentials.map(|c| c.to_bytes());
         let write = ctx.core.put(DomainId::ROOT, id, 1, &header, body.as_ref().map_or(b"", |b| b.expose()))?;
         ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], vec![write]).await?;
@@ -162,10 +262,13 @@ impl Handle<DestinationUpdate> for App {
         ctx.require(Right::SystemBackup)?;
         let stored = ctx.core.destination_load(&r.id)?;
         ctx.check_match(stored.revision())?;
-        let credentials = credentials_of(r.access_key_id.as_ref(), r.secret_access_key.as_ref())?;
-        if credentials.is_some() && !stored.header.address.needs_credentials() {
-            return Err(AppError::invalid("this kind of destination has no credentials"));
-        }
+        let given = [
+            ("accessKeyId", r.access_key_id),
+            ("secretAccessKey", r.secret_access_key),
+            ("accountKey", r.account_key),
+            ("password", r.password),
+        ];
+        let credentials = credentials_of(&stored.header.address, given)?;
         let name = r.name.unwrap_or_else(|| stored.header.name.clone());
         let header = DestinationHeader { name, ..stored.header.clone() };
         let body = credentials.map_or_else(|| ctx.core.open_body(&stored), |c| Ok(c.to_bytes()))?;

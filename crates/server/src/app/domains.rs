@@ -243,9 +243,10 @@ impl Handle<DomainDelete> for App {
             })?;
         }
         let name = stored.header.name.clone();
-        let record = ctx.core.delete(&stored);
+        let ssh_key = ctx.core.ssh_key_of(domain)?.map(|key| ctx.core.delete(&key));
+        let of_root: Vec<Write> = ssh_key.into_iter().chain([ctx.core.delete(&stored)]).collect();
         // Its backups and backup keys are records of root: they stay, and restore into a new domain.
-        let entries = vec![ctx.draft(domain, name.clone(), inside), ctx.draft(DomainId::ROOT, name, vec![record])];
+        let entries = vec![ctx.draft(domain, name.clone(), inside), ctx.draft(DomainId::ROOT, name, of_root)];
         ctx.commit_all(must, entries).await?;
         ctx.core.keyring.forget(KekOwner::Domain(domain));
         Ok(Reply::none())

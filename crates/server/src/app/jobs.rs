@@ -195,8 +195,21 @@ impl Ctx {
         resource: Id,
         work: impl FnOnce(&Progress) -> Result<Outcome> + Send + 'static,
     ) -> Result<Id> {
+        self.job_beside_about(operation, domain, resource, serde_json::Value::Null, work).await
+    }
+
+    /// The same, of a job of which something is known before it ends.
+    pub async fn job_beside_about(
+        &self,
+        operation: &str,
+        domain: Option<DomainId>,
+        resource: Id,
+        about: serde_json::Value,
+        work: impl FnOnce(&Progress) -> Result<Outcome> + Send + 'static,
+    ) -> Result<Id> {
         let job = Core::new_id(self.now);
-        let header = self.job_begun(operation, domain, self.caller()?.actor(), resource);
+        let begun = self.job_begun(operation, domain, self.caller()?.actor(), resource);
+        let header = JobHeader { result: about, ..begun };
         let write = self.core.put(DomainId::ROOT, job, 1, &header, b"")?;
         let progress = self.app.running.start_beside(job, domain);
         if let Err(e) = self.commit_in(DomainId::ROOT, resource.to_string(), vec![], vec![write]).await {

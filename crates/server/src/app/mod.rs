@@ -23,6 +23,7 @@ pub mod policies;
 pub mod policy_sets;
 pub mod reset_admin;
 pub mod schedules;
+mod scp;
 pub mod secrets;
 pub mod system;
 pub mod uploads;

@@ -3,6 +3,7 @@
 use keyark_backup::destination::local::Local;
 use keyark_backup::destination::memory::Memory;
 use keyark_backup::destination::{Content, Credentials, Destination, DestinationError, objects};
+use keyark_testkit::azure::{self, AzureServer};
 use keyark_testkit::destinations::conformance;
 use keyark_testkit::s3::{self, S3Server};
 
@@ -25,12 +26,23 @@ fn a_bucket_of_an_s3_server_conforms() {
 }
 
 #[test]
+fn a_container_of_azure_blob_conforms() {
+    let server = AzureServer::start();
+    conformance(&server.destination(""));
+    conformance(&server.destination("deep/inside/"));
+}
+
+#[test]
 fn of_two_large_objects_of_one_name_one_is_kept() {
-    let (server, folder) = (S3Server::start(), tempfile::tempdir().unwrap());
-    let place = server.destination("");
+    one_of_several_is_kept(&S3Server::start().destination(""));
+    one_of_several_is_kept(&AzureServer::start().destination(""));
+}
+
+fn one_of_several_is_kept(place: &dyn Destination) {
+    let folder = tempfile::tempdir().unwrap();
     let outcomes: Vec<bool> = std::thread::scope(|scope| {
         let send = |n: u8| {
-            let (place, path) = (&place, folder.path().join(n.to_string()));
+            let path = folder.path().join(n.to_string());
             std::fs::write(&path, vec![n; 20 << 20]).unwrap();
             scope.spawn(move || place.create("a/full/large", Content::File(&path)).is_ok())
         };
@@ -43,14 +55,29 @@ fn of_two_large_objects_of_one_name_one_is_kept() {
     assert!(kept.iter().all(|b| *b == winner));
 }
 
+fn denied(place: &dyn Destination) {
+    let folder = tempfile::tempdir().unwrap();
+    let large = folder.path().join("large");
+    std::fs::write(&large, vec![1; 17 << 20]).unwrap();
+    for outcome in [
+        place.create("a/b", Content::Bytes(b"x")),
+        place.create("a/c", Content::File(&large)),
+        place.list("", "", 9).map(|_| ()),
+        place.read("a/b", 0..1).map(|_| ()),
+    ] {
+        assert!(matches!(outcome, Err(DestinationError::Denied(_))), "{outcome:?}");
+    }
+}
+
 #[test]
 fn wrong_credentials_and_a_dead_server_are_told_apart() {
     let server = S3Server::start();
     let wrong = Credentials::pasted(s3::ACCESS, "another").unwrap();
     let place = objects::s3("a bucket", s3::BUCKET, "", s3::REGION, Some(&server.endpoint), Some(&wrong)).unwrap();
-    for outcome in [place.create("a/b", Content::Bytes(b"x")), place.list("", "", 9).map(|_| ())] {
-        assert!(matches!(outcome, Err(DestinationError::Denied(_))), "{outcome:?}");
-    }
+    denied(&place);
+    let (server, wrong) = (AzureServer::start(), Credentials::pasted(azure::ACCOUNT, "d3Jvbmc=").unwrap());
+    let at = Some(server.endpoint.as_str());
+    denied(&objects::azure("a container", azure::ACCOUNT, azure::CONTAINER, "", at, Some(&wrong)).unwrap());
     assert!(
         Credentials::pasted("\u{feff} key \r\n", " secret\n")
             .is_some_and(|c| c.id == "key" && c.secret.expose() == b"secret")

@@ -18,3 +18,4 @@ mod stories;
 mod support;
 mod system;
 mod take;
+mod transfers;

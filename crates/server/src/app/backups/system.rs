@@ -88,13 +88,15 @@ pub fn carried_over(core: &Core, now: Time) -> Result<Carried> {
         carried.extras.push(carry(core, job)?);
     }
     for node in core.load_all::<NodeHeader>(DomainId::ROOT)? {
-        if matches!(node.header.name.as_str(), "authority" | "signing") {
-            carried.listed.push(format!(
-                "this server's {}",
-                if node.header.name == "signing" { "signing key" } else { "certificates" }
-            ));
-            carried.extras.push(carry(core, &node)?);
-        }
+        let what = match node.header.name.as_str() {
+            "authority" => "certificates".into(),
+            "signing" => "signing key".into(),
+            // So hosts that know it still let this system in.
+            name if name.starts_with("ssh") => format!("SSH key ({name})"),
+            _ => continue,
+        };
+        carried.listed.push(format!("this server's {what}"));
+        carried.extras.push(carry(core, &node)?);
     }
     carried.extras.extend(made_new(now)?);
     carried.listed.push("made new: MKEK, key-encryption keys, token key; all sessions end".into());

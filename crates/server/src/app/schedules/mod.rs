@@ -19,6 +19,7 @@ use super::core::Core;
 use super::ctx::{Ctx, account_of, uri_of};
 use super::error::{AppError, Result};
 use super::records::Stored;
+use super::scp::transfer_shown;
 use super::{App, Handle, Reply};
 
 type Schedule = Stored<ScheduleHeader>;
@@ -47,10 +48,11 @@ impl Ctx {
             ("database_backup", backup, None) => {
                 let p = backup.unwrap_or_default();
                 self.require(right_of(scope_of(self, p.scope.as_deref())?, false))?;
-                if p.do_scp || p.connection.is_some() {
-                    let what =
-                        "do_scp: transfers to other machines are not there yet; let a backup instance send archives";
-                    return Err(AppError::invalid(what));
+                match (p.do_scp, &p.connection) {
+                    (true, Some(connection)) => drop(self.connection_load(connection)?),
+                    (false, None) => {}
+                    (true, None) => return Err(AppError::invalid("do_scp needs a `connection`")),
+                    (false, Some(_)) => return Err(AppError::invalid("a `connection` goes with do_scp")),
                 }
                 if p.tied_to_hsm {
                     return Err(AppError::invalid("tiedToHSM needs an HSM root of trust; this system has a file"));
@@ -104,7 +106,8 @@ impl Ctx {
     }
 
     fn run_shown(&self, schedule: &Schedule, run: &Run) -> ScheduledJob {
-        let job = run.job.and_then(|id| self.core.load::<JobHeader>(DomainId::ROOT, id).ok());
+        let load = |id: Id| self.core.load::<JobHeader>(DomainId::ROOT, id).ok();
+        let (job, sent) = (run.job.and_then(load), run.transfers.last().copied().and_then(load));
         let status = match (&job, run.job) {
             (Some(job), Some(id)) => match self.app.running.status(id, job.header.status) {
                 BackupStatus::InProgress => "in_progress",
@@ -114,7 +117,12 @@ impl Ctx {
             },
             _ => "failed",
         };
-        let error = job.map(|j| j.header.failure.clone()).unwrap_or_else(|| run.failure.clone());
+        let failure = job.map(|j| j.header.failure.clone()).filter(|f| !f.is_empty());
+        let mut error = failure.unwrap_or_else(|| run.failure.clone());
+        let sent = sent.map(|job| transfer_shown(&self.app, job.id(), &job.header));
+        if let Some(failed) = sent.as_ref().filter(|s| !s.error.is_empty()) {
+            error = format!("transfer: {}", failed.error);
+        }
         ScheduledJob {
             id: run.id.to_string(),
             job_config_id: schedule.id().to_string(),
@@ -124,6 +132,8 @@ impl Ctx {
             status: status.into(),
             job_id: run.job.map(|id| id.to_string()),
             backup: run.backup.map(|id| id.to_string()),
+            scp_status: sent.as_ref().map(|s| s.connection_status.clone()),
+            scp: sent.map(|s| s.id),
             error: Some(error).filter(|e| !e.is_empty()),
         }
     }

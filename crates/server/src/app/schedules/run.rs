@@ -6,9 +6,10 @@ use keyark_api::ErrorCode;
 use keyark_api::backup_instances::{BackupInstanceDrill, BackupInstanceVerify};
 use keyark_api::backups::{BackupCreate, BackupDelete};
 use keyark_api::schedules::{DatabaseBackupParams, InstanceParams};
+use keyark_api::scp::BackupScp;
 use keyark_model::access::{Role, Roles};
 use keyark_model::protection::{Run, ScheduleHeader};
-use keyark_model::system::{BackupHeader, BackupStatus};
+use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id, Time};
 
 use super::cron::Timetable;
@@ -89,7 +90,8 @@ async fn begin(app: &Arc<App>, ctx: &Ctx, h: &ScheduleHeader) -> Result<(Option<
 /// Runs a schedule for a due time, and notes it. `None`: another operation is in the way, and the next look tries again.
 pub async fn run(app: &Arc<App>, core: &Arc<Core>, schedule: Schedule, due: Time, now: Time) -> Result<Option<Run>> {
     let ctx = calling(app, core, &schedule, now);
-    let mut run = Run { id: Core::new_id(now), at: now, job: None, backup: None, failure: String::new() };
+    let id = Core::new_id(now);
+    let mut run = Run { id, at: now, job: None, backup: None, failure: String::new(), transfers: Vec::new() };
     match begin(app, &ctx, &schedule.header).await {
         Ok((job, backup)) => (run.job, run.backup) = (job, backup),
         Err(e) if e.code == ErrorCode::OperationRunning => return Ok(None),
@@ -111,6 +113,56 @@ pub async fn run(app: &Arc<App>, core: &Arc<Core>, schedule: Schedule, due: Time
     let write = core.put_header(&schedule, &header)?;
     core.commit_as_system(now, DomainId::ROOT, "schedule_run", vec![], vec![write])?;
     Ok(Some(run))
+}
+
+/// Tries of sending one backup away.
+const TRIES: usize = 6;
+/// Seconds between a try that failed and the next; each waits twice as long as the one before.
+const AGAIN: i64 = 60;
+
+/// Sends what a schedule made to where it is told, once it is completed; a transfer that failed is tried again.
+async fn send(app: &Arc<App>, core: &Arc<Core>, schedule: Schedule, now: Time) -> Result<Schedule> {
+    let sends = schedule.header.operation == "database_backup";
+    let params =
+        if sends { params::<DatabaseBackupParams>(&schedule.header)? } else { DatabaseBackupParams::default() };
+    let due = |run: &&Run| params.do_scp && transfer_is_due(app, core, run, now);
+    let Some(run) = schedule.header.runs.iter().find(due) else { return Ok(schedule) };
+    let (id, backup) = (run.id, run.backup.map(|b| b.to_string()).unwrap_or_default());
+    let ctx = calling(app, core, &schedule, now);
+    let request = BackupScp { id: backup, connection: params.connection.clone(), ..BackupScp::default() };
+    let begun = Handle::<BackupScp>::handle(&**app, &ctx, request).await.and_then(|r| r.value());
+    let mut header = schedule.header.clone();
+    for run in header.runs.iter_mut().filter(|r| r.id == id) {
+        match &begun {
+            Ok(transfer) => run.transfers.extend(transfer.id.parse::<Id>()),
+            // What cannot even begin does not begin the next second either.
+            Err(e) => {
+                tracing::warn!(schedule = %schedule.id(), error = %e, "a backup could not be sent");
+                run.failure = format!("transfer: {}", e.message);
+            }
+        }
+    }
+    let write = core.put_header(&schedule, &header)?;
+    core.commit_as_system(now, DomainId::ROOT, "schedule_send", vec![], vec![write])?;
+    core.load(DomainId::ROOT, schedule.id())
+}
+
+/// Whether a run's backup is there and has still to be sent.
+fn transfer_is_due(app: &App, core: &Core, run: &Run, now: Time) -> bool {
+    let made = run.backup.and_then(|b| core.load::<BackupHeader>(DomainId::ROOT, b).ok());
+    let there = made.is_some_and(|b| b.header.status == BackupStatus::Completed);
+    if !there || !run.failure.is_empty() || run.transfers.len() >= TRIES {
+        return false;
+    }
+    let Some(last) = run.transfers.last() else { return true };
+    if app.running.progress(*last).is_some() {
+        return false;
+    }
+    // Of a job that is not remembered any more nothing is known: once more.
+    let Ok(job) = core.load::<JobHeader>(DomainId::ROOT, *last) else { return true };
+    let wait = AGAIN << (run.transfers.len() - 1);
+    let ended = job.header.finished.unwrap_or(job.header.started);
+    job.header.status != BackupStatus::Completed && now >= ended.plus_seconds(wait)
 }
 
 /// Deletes the oldest completed backups of a schedule beyond those that it keeps. Failed ones do not count.
@@ -141,8 +193,16 @@ pub async fn run_due(app: &Arc<App>) -> Result<u64> {
     }
     let mut begun = 0;
     for schedule in core.load_all::<ScheduleHeader>(DomainId::ROOT)? {
+        let id = schedule.id();
+        let schedule = match send(app, &core, schedule, now).await {
+            Ok(schedule) => schedule,
+            Err(e) => {
+                tracing::warn!(schedule = %id, error = %e, "what a schedule made could not be sent");
+                continue;
+            }
+        };
         if let Err(e) = retain(app, &core, &schedule, now).await {
-            tracing::warn!(schedule = %schedule.id(), error = %e, "retention of a schedule failed");
+            tracing::warn!(schedule = %id, error = %e, "retention of a schedule failed");
         }
         let h = &schedule.header;
         let inside = h.start_date.is_none_or(|start| now >= start) && h.end_date.is_none_or(|end| now <= end);

@@ -54,6 +54,11 @@ impl Ground {
         names.insert("policy", made(policy, "id"));
         let set = json!({ "name": "set", "users": [{ "uname": "ada" }] });
         names.insert("set", made(admin.post("/v1/transparent-encryption/usersets", set), "id"));
+        let host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBHZ+4Go6hvD+xGhnYzgHdXAGJsq+kgJZ7lqtZ4XcCVB";
+        let fields =
+            json!({ "name": "offsite", "host": "localhost", "username": "u", "path_to": "p", "public_key": host_key });
+        let connections = "/v1/connectionmgmt/services/scp/connections";
+        names.insert("connection", made(admin.post(connections, fields), "id"));
         if root {
             for (name, called) in [("nas", "nas"), ("system_destination", "spare")] {
                 let path = server.settings.data.join(called);

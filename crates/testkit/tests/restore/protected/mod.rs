@@ -11,6 +11,7 @@ use keyark_backup::destination::local::Local;
 use keyark_backup::stream::{NoPoint, PointError, Until};
 use keyark_model::{ChangeContent, Kind, Time};
 use keyark_server::recover::{Origin, RecoverError};
+use keyark_testkit::azure::{self, AzureServer};
 use keyark_testkit::client::text;
 use keyark_testkit::s3::{self, S3Server};
 use keyark_testkit::{Client, TestServer};
@@ -200,6 +201,36 @@ fn a_bucket_is_a_destination_whose_credentials_nobody_sees_again() {
     let again = TestServer::start_again(&data);
     assert_eq!(key_names(&again.admin), ["k"]);
     assert_eq!(again.admin.decrypt(&ciphertext), "in the cloud");
+}
+
+#[test]
+fn a_container_of_azure_blob_is_a_destination() {
+    let (server, azure) = (TestServer::start(), AzureServer::start());
+    let with = |more: Value| {
+        let mut fields = json!({ "name": "blob", "kind": "azure", "accountName": azure::ACCOUNT,
+            "container": azure::CONTAINER, "prefix": "keyark/", "endpoint": azure.endpoint });
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.admin.post("/v1/destinations", fields)
+    };
+    with(json!({})).fails(ErrorCode::InvalidParam, "needs accountKey");
+    with(json!({ "bucket": "b", "accountKey": azure::KEY })).fails(ErrorCode::InvalidParam, "has no `bucket`");
+    with(json!({ "secretAccessKey": azure::KEY })).fails(ErrorCode::InvalidParam, "has no `secretAccessKey`");
+    let made = with(json!({ "accountKey": azure::KEY })).ok(201);
+    assert!(made["address"].as_str().unwrap().starts_with("azure://devstoreaccount1/archives/keyark/ at "), "{made}");
+    with(json!({ "name": "inside", "prefix": "keyark/in/", "accountKey": azure::KEY }))
+        .fails(ErrorCode::AlreadyExists, "is there already, or around or inside it");
+    let told = server.admin.post("/v1/destinations/blob/check", json!({})).ok(200);
+    assert_eq!((&told["usable"], &told["deletes"], &told["problems"]), (&json!(true), &json!(true), &json!([])));
+    assert!(!server.admin.get("/v1/destinations").ok(200).to_string().contains(azure::KEY));
+    let file = exported(&server.admin, &backup_key(&server.admin, "system"));
+    protected(&server.admin, "system", &["blob"]);
+    server.admin.key(json!({ "name": "k" }));
+    server.protect();
+    drop(server);
+    let (place, folder) = (azure.destination("keyark/"), tempfile::tempdir().unwrap());
+    let data = folder.path().join("new");
+    recovery_from(&data, Origin::Stream { destination: &place, until: Until::Newest }, &file).unwrap();
+    assert_eq!(key_names(&TestServer::start_again(&data).admin), ["k"]);
 }
 
 #[test]

@@ -1,18 +1,22 @@
 //! Object stores, through the library `object_store`: names are created on condition that they are absent.
 
+mod azure;
+mod s3;
+
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig};
 
+pub use self::azure::azure;
+pub use self::s3::s3;
 use super::tree::folder_of;
-use super::{Content, Credentials, Destination, DestinationError, Found, check_folder, check_name};
+use super::{Content, Destination, DestinationError, Found, check_folder, check_name};
 use crate::network::runtime;
 
 /// Objects up to this size are sent from memory; larger ones are streamed from their file.
@@ -22,50 +26,27 @@ const RETRY_FOR: Duration = Duration::from_secs(20);
 /// The longest that one request may take.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// A prefix in a bucket.
+/// A prefix in a bucket or container.
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     signer: Arc<dyn Signer>,
     client: reqwest::Client,
+    /// What a server wants to be told with every object.
+    headers: &'static [(&'static str, &'static str)],
     prefix: String,
     shown: String,
 }
 
-/// A bucket of S3, or of a server that speaks it. Without credentials those of the environment count. `shown`: what it is
-/// called in messages.
-pub fn s3(
-    shown: &str,
-    bucket: &str,
-    prefix: &str,
-    region: &str,
-    endpoint: Option<&str>,
-    credentials: Option<&Credentials>,
-) -> Result<Objects, DestinationError> {
-    if !prefix.is_empty() {
-        check_folder(prefix)?;
-    }
-    let mut builder = match credentials {
-        None => AmazonS3Builder::from_env(),
-        Some(c) => {
-            let secret = std::str::from_utf8(c.secret.expose()).unwrap_or_default();
-            AmazonS3Builder::new().with_access_key_id(&c.id).with_secret_access_key(secret)
-        }
-    };
-    builder = builder
-        .with_bucket_name(bucket)
-        .with_region(region)
-        .with_conditional_put(S3ConditionalPut::ETagMatch)
-        .with_client_options(ClientOptions::new().with_timeout(LONGEST).with_connect_timeout(Duration::from_secs(10)))
-        .with_retry(RetryConfig { retry_timeout: RETRY_FOR, ..RetryConfig::default() });
-    if let Some(endpoint) = endpoint {
-        // Whoever names a server by http:// wants that; credentials themselves are never sent, only signatures.
-        let plain = endpoint.starts_with("http://");
-        builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false).with_allow_http(plain);
-    }
-    let store = Arc::new(builder.build().map_err(|e| DestinationError::Other(e.to_string()))?);
-    let client =
-        reqwest::Client::builder().timeout(LONGEST).build().map_err(|e| DestinationError::Other(e.to_string()))?;
-    Ok(Objects { store: store.clone(), signer: store, client, prefix: prefix.into(), shown: shown.into() })
+fn client_options() -> ClientOptions {
+    ClientOptions::new().with_timeout(LONGEST).with_connect_timeout(Duration::from_secs(10))
+}
+
+fn retry() -> RetryConfig {
+    RetryConfig { retry_timeout: RETRY_FOR, ..RetryConfig::default() }
+}
+
+fn other(e: impl std::fmt::Display) -> DestinationError {
+    DestinationError::Other(e.to_string())
 }
 
 fn failed(name: &str) -> impl Fn(Error) -> DestinationError + '_ {
@@ -90,6 +71,20 @@ fn generic(text: &str) -> DestinationError {
 }
 
 impl Objects {
+    fn new(
+        store: Arc<dyn ObjectStore>,
+        signer: Arc<dyn Signer>,
+        headers: &'static [(&'static str, &'static str)],
+        prefix: &str,
+        shown: &str,
+    ) -> Result<Objects, DestinationError> {
+        if !prefix.is_empty() {
+            check_folder(prefix)?;
+        }
+        let client = reqwest::Client::builder().timeout(LONGEST).build().map_err(other)?;
+        Ok(Objects { store, signer, client, headers, prefix: prefix.into(), shown: shown.into() })
+    }
+
     fn path(&self, name: &str) -> Result<Path, DestinationError> {
         check_name(name)?;
         Path::parse(format!("{}{name}", self.prefix)).map_err(|_| DestinationError::BadName(name.into()))
@@ -113,7 +108,11 @@ impl Objects {
         let signed = self.signer.signed_url(reqwest::Method::PUT, path, LONGEST).await.map_err(failed(name))?;
         let content = tokio::fs::File::open(file).await.map_err(local)?;
         let body = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(content, 1 << 20));
-        let request = self.client.put(signed).header("if-none-match", "*").header("content-length", size).body(body);
+        let mut request =
+            self.client.put(signed).header("if-none-match", "*").header("content-length", size).body(body);
+        for (name, value) in self.headers {
+            request = request.header(*name, *value);
+        }
         // The address has the signature in it: no message shows it.
         let answer = request.send().await.map_err(|e| DestinationError::Unreachable(e.without_url().to_string()))?;
         match answer.status().as_u16() {
@@ -130,15 +129,14 @@ impl Objects {
 impl Destination for Objects {
     fn create(&self, name: &str, content: Content<'_>) -> Result<(), DestinationError> {
         let path = self.path(name)?;
-        let local = |e: std::io::Error| DestinationError::Other(e.to_string());
         let bytes = match content {
             Content::Bytes(bytes) => bytes.to_vec(),
             Content::File(file) => {
-                let size = std::fs::metadata(file).map_err(local)?.len();
+                let size = std::fs::metadata(file).map_err(other)?.len();
                 if size > IN_MEMORY {
                     return runtime()?.block_on(self.stream(name, &path, file, size));
                 }
-                std::fs::read(file).map_err(local)?
+                std::fs::read(file).map_err(other)?
             }
         };
         let put = self.store.put_opts(&path, bytes.into(), PutOptions::from(PutMode::Create));

@@ -1,0 +1,53 @@
+//! A real server of Azure Blob: Azurite, which has the storage account in the path of its addresses.
+
+use std::process::Command;
+
+use keyark_backup::destination::Credentials;
+use keyark_backup::destination::objects::{self, Objects};
+use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
+use object_store::client::{HttpRequest, HttpRequestBody};
+
+use crate::tool::{Tool, installed};
+
+/// The account that the server knows: everybody's.
+pub const ACCOUNT: &str = "devstoreaccount1";
+pub const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub const CONTAINER: &str = "archives";
+
+/// The server, with one container.
+pub struct AzureServer {
+    /// With the account in its path.
+    pub endpoint: String,
+    _tool: Tool,
+}
+
+impl AzureServer {
+    pub fn start() -> AzureServer {
+        let tool = Tool::start(|port, folder| {
+            let mut command = Command::new("node");
+            command.arg(installed("azurite/node_modules/azurite/dist/src/blob/main.js"));
+            command.args(["--blobPort", &port.to_string(), "--location"]).arg(folder);
+            command.args(["--silent", "--disableTelemetry", "--skipApiVersionCheck", "--disableProductStyleUrl"]);
+            command
+        });
+        let server = AzureServer { endpoint: format!("{}/{ACCOUNT}", tool.endpoint), _tool: tool };
+        server.make_container();
+        server
+    }
+
+    fn make_container(&self) {
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.method_mut() = ureq::http::Method::PUT;
+        *request.uri_mut() = format!("{}/{CONTAINER}?restype=container", self.endpoint).parse().expect("an address");
+        let key = AzureCredential::AccessKey(AzureAccessKey::try_new(KEY).expect("a key"));
+        AzureAuthorizer::new(&key, ACCOUNT).try_authorize(&mut request).expect("it can be signed");
+        ureq::run(request.map(|_| ())).expect("the container is made");
+    }
+
+    /// A prefix in its container, for everybody's account.
+    pub fn destination(&self, prefix: &str) -> Objects {
+        let credentials = Credentials::pasted(ACCOUNT, KEY).expect("good ones");
+        objects::azure("the tests' container", ACCOUNT, CONTAINER, prefix, Some(&self.endpoint), Some(&credentials))
+            .expect("an address")
+    }
+}
