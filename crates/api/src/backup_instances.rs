@@ -206,6 +206,9 @@ pub struct BackupInstanceVerify {
     /// quick: the list alone; full (default): every byte.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<String>,
+    /// Copy what is missing or damaged from another destination of the instance, and delete what is damaged; runs of schedules do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub heal: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -1,4 +1,4 @@
-//! A destination that counts what is read of it, and answers as late as one far away.
+//! A destination that counts what is read of it, answers as late as one far away, and may keep what it has.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -12,6 +12,7 @@ use keyark_backup::destination::{Content, Destination, DestinationError, Found};
 pub struct Counted<D> {
     inner: D,
     delay: Duration,
+    keeps: bool,
     bytes: AtomicU64,
     objects: Mutex<BTreeSet<String>>,
 }
@@ -22,7 +23,12 @@ impl<D> Counted<D> {
     }
 
     pub fn late(inner: D, delay: Duration) -> Counted<D> {
-        Counted { inner, delay, bytes: AtomicU64::new(0), objects: Mutex::default() }
+        Counted { inner, delay, keeps: false, bytes: AtomicU64::new(0), objects: Mutex::default() }
+    }
+
+    /// Whose objects cannot be deleted.
+    pub fn that_keeps(inner: D) -> Counted<D> {
+        Counted { keeps: true, ..Counted::new(inner) }
     }
 
     /// (objects, bytes) that were read since the start or the last call.
@@ -63,7 +69,10 @@ impl<D: Destination> Destination for Counted<D> {
     }
 
     fn delete(&self, name: &str) -> Result<(), DestinationError> {
-        self.far().delete(name)
+        match self.keeps {
+            true => Err(DestinationError::Locked(name.into())),
+            false => self.far().delete(name),
+        }
     }
 
     fn describe(&self) -> String {

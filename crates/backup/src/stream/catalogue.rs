@@ -165,7 +165,7 @@ impl Catalogue {
     }
 
     /// The segments that carry on from an entry as far as they join, each as far as any reaches.
-    fn follow(&self, from: u64) -> Vec<&SegmentAt> {
+    pub(super) fn follow(&self, from: u64) -> Vec<&SegmentAt> {
         let (mut want, mut chain) = (from + 1, Vec::new());
         let mut next = 0;
         loop {

@@ -3,6 +3,7 @@
 pub mod catalogue;
 pub mod doors;
 pub mod epoch;
+pub mod heal;
 pub mod names;
 pub mod note;
 pub mod owner;

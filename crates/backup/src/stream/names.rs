@@ -46,6 +46,11 @@ impl StreamPlace {
 }
 
 impl StreamObject {
+    /// Whether it is an archive; the others are notes.
+    pub fn is_archive(&self) -> bool {
+        matches!(self, StreamObject::Full { .. } | StreamObject::Segment(_))
+    }
+
     fn tail(&self) -> String {
         match self {
             StreamObject::Epoch { epoch, backup_key } => {

@@ -89,6 +89,28 @@ impl PointError {
     }
 }
 
+impl PointError {
+    /// Whether the bytes themselves are wrong, and not only what is needed to read them.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            PointError::Archive(e) => matches!(
+                e,
+                ArchiveError::NotAnArchive
+                    | ArchiveError::Truncated { .. }
+                    | ArchiveError::HeaderDamaged(_)
+                    | ArchiveError::FooterDamaged(_)
+                    | ArchiveError::BodyDamaged { .. }
+                    | ArchiveError::BodyReplaced
+                    | ArchiveError::IndexDamaged(_)
+                    | ArchiveError::BlockDamaged { .. }
+                    | ArchiveError::SignatureBad(_)
+            ),
+            PointError::Misnamed { .. } | PointError::Entry(_) | PointError::Joint { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 impl<'a> Opener<'a> {
     /// With one backup key, of which it keeps a copy.
     pub fn with_key(destination: &'a dyn Destination, anchor: &'a Anchor, (id, key): (Id, &Key256)) -> Opener<'a> {

@@ -9,6 +9,7 @@ use keyark_model::Time;
 use super::catalogue::{Catalogue, Moment};
 use super::names::{StreamObject, StreamPlace};
 use super::note::{MAX_NOTE, Note, RetentionNote};
+use super::ship::EPOCH_LONGEST;
 use crate::destination::{Content, Destination, DestinationError, create_or_same, read_small};
 
 /// Segments that a merged one covers, and heartbeats that later entries make useless, stay for so long; seconds.
@@ -55,11 +56,13 @@ pub fn plan(there: &Catalogue, keep_from: Time, now: Time) -> Removal {
             remove(&beat.found);
         }
     }
-    // Archives were made in or after the epoch that had begun when the first of them was taken.
+    // Archives were made in or after the epoch that had begun when the first of them was taken; those that came from another
+    // destination have its epochs, which last no longer.
     if let Some(base) = base {
         let began = |e: &super::catalogue::EpochAt| epoch_time(&e.epoch);
         let first = there.epochs.iter().map(began).filter(|t| *t <= base.time).max();
-        let older = |e: &&super::catalogue::EpochAt| first.is_some_and(|first| began(e) < first);
+        let over = base.time.plus_seconds(-EPOCH_LONGEST);
+        let older = |e: &&super::catalogue::EpochAt| first.is_some_and(|first| began(e) < first.min(over));
         there.epochs.iter().filter(older).for_each(|e| remove(&e.found));
     }
     removal.first = base.or(there.fulls.first()).map(|f| Moment { number: f.seq, time: f.time });

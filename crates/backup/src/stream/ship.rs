@@ -24,7 +24,7 @@ const FAN_OUT: u64 = 32;
 /// The highest level of segments.
 pub(super) const HIGHEST: u8 = 3;
 /// A full archive is made anew at the latest after this long; seconds.
-const EPOCH_LONGEST: i64 = 31 * 86_400;
+pub(super) const EPOCH_LONGEST: i64 = 31 * 86_400;
 
 /// What is shipped, and where to.
 pub struct Shipping<'a> {

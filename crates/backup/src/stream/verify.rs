@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use keyark_archive::Archive;
+use keyark_archive::{Archive, ReadAt};
 use keyark_crypto::hash::sha256;
 use keyark_crypto::lthash::LtHash;
 use keyark_model::{Digest, DomainId, Time};
@@ -35,6 +35,9 @@ pub struct Finding {
     /// The object, or the stream's folder.
     pub object: String,
     pub what: String,
+    /// Its bytes are not those that were signed: it is good for nothing.
+    #[serde(skip)]
+    pub damaged: bool,
 }
 
 /// What was looked at, and what was found.
@@ -81,7 +84,11 @@ pub fn verify(
             Ok(()) => {}
             // A destination that fails says nothing of what lies there.
             Err(e) if e.is_transient() => return Err(e),
-            Err(e) => told.findings.push(Finding { object: found.name.clone(), what: e.to_string() }),
+            Err(e) => told.findings.push(Finding {
+                object: found.name.clone(),
+                damaged: object.is_archive() && e.is_damage(),
+                what: e.to_string(),
+            }),
         }
     }
     Ok(told)
@@ -94,7 +101,8 @@ fn place_in_turn(name: &str) -> u64 {
 /// What the list alone tells.
 fn complete(there: &Catalogue, known: Option<(u64, Time)>, told: &mut Verified) {
     let folder = there.place.folder();
-    let mut say = |object: &str, what: String| told.findings.push(Finding { object: object.into(), what });
+    let mut say =
+        |object: &str, what: String| told.findings.push(Finding { object: object.into(), what, damaged: false });
     for name in &there.strange {
         say(name, "the format does not know this name: somebody else wrote here".into());
     }
@@ -141,17 +149,34 @@ fn object_is_good(
     object: &StreamObject,
     epochs: &mut HashMap<uuid::Uuid, Epoch>,
 ) -> Result<(), PointError> {
-    let numbers = match object {
-        StreamObject::Full { seq, .. } => (*seq, *seq),
-        StreamObject::Segment(name) => (name.first, name.last),
-        StreamObject::Epoch { .. } | StreamObject::Heartbeat { .. } | StreamObject::Retention { .. } => {
-            return note_is_good(opener, stream, found, object);
+    match object.is_archive() {
+        true => {
+            let source = Remote { place: opener.destination, found: found.clone() };
+            archive_is_good(opener, stream, found, source, epochs)
         }
-    };
-    let archive = Archive::open(Remote { place: opener.destination, found: found.clone() })?;
+        false => note_is_good(opener, stream, found, object),
+    }
+}
+
+/// Reads every byte of an archive of a stream, wherever it lies.
+pub(super) fn archive_is_good<S: ReadAt>(
+    opener: &Opener<'_>,
+    stream: &StreamPlace,
+    found: &Found,
+    source: S,
+    epochs: &mut HashMap<uuid::Uuid, Epoch>,
+) -> Result<(), PointError> {
+    let object = StreamObject::parse(&found.name[stream.folder().len()..]);
+    let archive = Archive::open(source)?;
     opener.trusted(archive.verify(opener.anchor)?)?;
     let header = archive.header();
-    belongs(header, stream, found, (header.positions.first.0, header.positions.last.0) == numbers)?;
+    let numbers = (header.positions.first.0, header.positions.last.0);
+    let named = match &object {
+        Some(StreamObject::Full { seq, .. }) => numbers == (*seq, *seq),
+        Some(StreamObject::Segment(name)) => numbers == (name.first, name.last),
+        _ => false,
+    };
+    belongs(header, stream, found, named)?;
     let id = epoch_of(header, found)?;
     let epoch = match epochs.entry(id) {
         Entry::Occupied(known) => known.into_mut(),
@@ -161,7 +186,7 @@ fn object_is_good(
     let mut sums: BTreeMap<DomainId, LtHash> = BTreeMap::new();
     unlocked.verify_full(|record| sums.entry(record.domain).or_default().add(&element(record)))?;
     match object {
-        StreamObject::Full { .. } => {
+        Some(StreamObject::Full { .. }) => {
             let nothing = LtHash::default().digest();
             let sum = |domain: &DomainId| sums.get(domain).map_or(nothing, LtHash::digest);
             let stated = &archive.footer().record_digests;

@@ -3,6 +3,7 @@
 mod chosen;
 mod destinations;
 mod ground;
+mod heal;
 mod model;
 mod proof;
 mod ssh;

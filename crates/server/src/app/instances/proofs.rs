@@ -1,5 +1,6 @@
 //! Proofs of protection: verification, drills, and what stands in its way.
 
+use std::path::Path;
 use std::time::Instant;
 
 use keyark_api::backup_instances::{
@@ -8,8 +9,9 @@ use keyark_api::backup_instances::{
 };
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_backup::drill::{Drill, DrillError, SignedReport, drill};
-use keyark_backup::stream::verify::{Depth, verify};
-use keyark_backup::stream::{Catalogue, Until};
+use keyark_backup::stream::heal::{Healed, heal};
+use keyark_backup::stream::verify::{Depth, Verified, verify};
+use keyark_backup::stream::{Catalogue, Opener, Until};
 use keyark_model::protection::{InstanceHeader, InstanceState, Proofs};
 use keyark_model::{DomainId, Id, Time};
 use keyark_store::Write;
@@ -62,6 +64,33 @@ impl Core {
     }
 }
 
+impl Core {
+    /// Heals a stream out of the same stream at each other destination: from where, and what was done.
+    fn healed(
+        &self,
+        here: &Opener<'_>,
+        at: &There,
+        others: &[There],
+        told: &Verified,
+        known: Option<(u64, Time)>,
+        within: &Path,
+    ) -> Result<Vec<(String, Healed)>> {
+        let damaged = told.findings.iter().filter(|f| f.damaged).map(|f| f.object.clone()).collect();
+        let mut all = Vec::new();
+        for other in others.iter().filter(|o| o.place == at.place && o.stored.id() != at.stored.id()) {
+            let place = self.destination_open(&other.stored)?;
+            let from = self.opener(place.as_ref())?;
+            let done = heal(here, &from, &at.place, &damaged, known.map(|(number, _)| number), within)?;
+            let whole = done.left.is_empty();
+            all.push((other.name.clone(), done));
+            if whole {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
 impl Handle<BackupInstanceVerify> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstanceVerify) -> Result<Reply<InstanceWork>> {
         let stored = ctx.instance_own(&r.id)?;
@@ -71,12 +100,13 @@ impl Handle<BackupInstanceVerify> for App {
             Some(_) => return Err(AppError::invalid("depth is quick or full")),
         };
         let there = ctx.there_at_one(&stored, r.destination.as_deref())?;
-        let (core, id, now) = (ctx.core.clone(), stored.id(), ctx.now);
+        let others = if r.heal { ctx.there(&stored, None)? } else { Vec::new() };
+        let (core, app, id, now) = (ctx.core.clone(), ctx.app.clone(), stored.id(), ctx.now);
         let order = stored.header.order.clone();
         let told = order.and_then(|o| Some(self.protection.told(&core, &o, there.first()?.stored.id())));
         let known = told.and_then(|t| Some((t.number?, t.until?)));
         let job = ctx.job_beside("Backup instance verify", stored.header.domain, id, move |progress| {
-            let mut found = Vec::new();
+            let (mut found, mut healed) = (Vec::new(), Vec::new());
             let (mut objects, mut read_objects, mut read_bytes, mut points) = (0, 0, 0, Vec::new());
             let destination = there[0].stored.id();
             for (n, there) in there.iter().enumerate() {
@@ -86,7 +116,17 @@ impl Handle<BackupInstanceVerify> for App {
                 if n > 0 && Catalogue::read(place.as_ref(), there.place)?.fulls.is_empty() {
                     continue;
                 }
-                let told = verify(&opener, &there.place, depth, known.filter(|_| n == 0), progress)?;
+                let known = known.filter(|_| n == 0);
+                let mut told = verify(&opener, &there.place, depth, known, progress)?;
+                if !told.findings.is_empty() {
+                    let done = core.healed(&opener, there, &others, &told, known, &app.folder.spool())?;
+                    if done.iter().any(|(_, healed)| healed.changed()) {
+                        told = verify(&opener, &there.place, depth, known, progress)?;
+                    }
+                    healed.extend(
+                        done.into_iter().map(|(from, healed)| serde_json::json!({ "from": from, "healed": healed })),
+                    );
+                }
                 objects += told.objects;
                 read_objects += told.read_objects;
                 read_bytes += told.read_bytes;
@@ -101,6 +141,7 @@ impl Handle<BackupInstanceVerify> for App {
                 "readObjects": read_objects,
                 "readBytes": read_bytes,
                 "findings": found,
+                "healing": healed,
                 "points": points,
             });
             Ok((result, writes))

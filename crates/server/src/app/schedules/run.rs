@@ -74,7 +74,7 @@ async fn begin(app: &Arc<App>, ctx: &Ctx, h: &ScheduleHeader) -> Result<(Option<
         }
         "verification" => {
             let InstanceParams { instance: id_or_alias, destination, depth } = params(h)?;
-            let request = BackupInstanceVerify { id: id_or_alias, destination, depth };
+            let request = BackupInstanceVerify { id: id_or_alias, destination, depth, heal: true };
             let made = Handle::<BackupInstanceVerify>::handle(&**app, ctx, request).await?.value()?;
             Ok((id(made.job_id), None))
         }

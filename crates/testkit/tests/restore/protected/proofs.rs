@@ -221,3 +221,51 @@ fn another_backup_key_opens_what_was_sent_and_the_old_one_loses_its_doors() {
     let again = TestServer::start_again(&recover("new", &new_file).unwrap());
     assert_eq!(key_names(&again.admin), ["after", "k0", "k1", "k2"]);
 }
+
+#[test]
+fn a_verification_heals_one_destination_out_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let file = exported(&server.admin, &backup_key(&server.admin, "system"));
+    let (near, far) = (folder.path().join("near"), folder.path().join("far"));
+    destination(&server, "near", &near);
+    destination(&server, "far", &far);
+    let id = protected(&server.admin, "system", &["near", "far"]);
+    server.protect();
+    for n in 0..6 {
+        server.advance(10);
+        server.admin.key(json!({ "name": format!("k{n}") }));
+        server.protect();
+    }
+    let logs = || {
+        let mut logs = walk(&near);
+        logs.retain(|p| p.to_string_lossy().contains("/log/"));
+        logs.sort();
+        logs
+    };
+    let before = logs();
+    std::fs::remove_file(&before[1]).unwrap();
+    let mut bytes = std::fs::read(&before[3]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::remove_file(&before[3]).unwrap();
+    std::fs::write(&before[3], bytes).unwrap();
+    let verified = |heal: bool| {
+        let fields = json!({ "destination": "near", "heal": heal });
+        let begun = server.admin.post(&format!("/v1/backup-instances/{id}/verify"), fields).ok(202);
+        job_ended(&server.admin, &text(&begun, "jobId"))["result"].clone()
+    };
+    let told = verified(false);
+    assert_eq!((told["findings"].as_array().unwrap().len(), &told["healing"]), (2, &json!([])), "{told}");
+    let told = verified(true);
+    assert_eq!(told["findings"], json!([]), "{told}");
+    let healing = &told["healing"][0];
+    assert_eq!((&healing["from"], &healing["healed"]["left"]), (&json!("far"), &json!([])), "{told}");
+    assert_eq!(healing["healed"]["copied"].as_array().unwrap().len(), 2, "{told}");
+    assert_eq!(logs(), before);
+    assert_eq!(instance(&server.admin, &id)["destinations"][0]["findings"], 0);
+    let data = folder.path().join("new");
+    let place = Local::open(&near).unwrap();
+    recovery_from(&data, Origin::Stream { destination: &place, until: Until::Newest }, &file).unwrap();
+    assert_eq!(key_names(&TestServer::start_again(&data).admin).len(), 6);
+}
