@@ -157,6 +157,68 @@ pub struct BackupKeyChecked {
     pub checked_at: Time,
 }
 
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupKeyShredPlan {
+    pub id: String,
+}
+
+/// What would die with a backup key.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShredPlan {
+    /// Carrying it out takes this.
+    pub digest: String,
+    pub backup_key: String,
+    /// What backup instances sent, wherever this key has a door.
+    pub streams: Vec<ShreddedStream>,
+    /// Ids of the backups known here that open with this key alone.
+    pub backups: Vec<String>,
+    /// Exports, downloads and other keys: what would still open the same data, as far as this system knows.
+    pub still_open: Vec<String>,
+    /// Destinations that could not be looked at, with the reason.
+    pub not_looked_into: Vec<String>,
+}
+
+/// One stream at one destination.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShreddedStream {
+    pub destination: String,
+    pub incarnation: String,
+    pub stream: String,
+    /// Files of this key that are deleted.
+    pub epoch_files: u64,
+    /// Epochs that no other key opens: every point that needs one of them dies.
+    pub epochs_that_die: u64,
+    /// The first and the last moment that can be restored from it now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Time>,
+    /// Keys that open some of its epochs too.
+    pub other_backup_keys: Vec<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupKeyShred {
+    pub id: String,
+    /// Of the plan (`keyark backupkeys shred-plan`).
+    pub digest: String,
+    /// The id again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
+/// A job whose result says what went, what is locked, and what would still open.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShredJob {
+    pub id: String,
+    pub job_id: String,
+}
+
 endpoint! {
     backup_key_create: BackupKeyCreate => BackupKey, POST "/v1/backupkeys" | "/v1/backupkeys/", Json 201, BackupRead, "backupkeys create", "Creates a backup key.";
     backup_key_list: BackupKeyList => Page<BackupKey>, GET "/v1/backupkeys" | "/v1/backupkeys/", Query 200, BackupRead, "backupkeys list", "Lists backup keys.";
@@ -166,5 +228,7 @@ endpoint! {
     backup_key_download: BackupKeyDownload => BackupKeyFile, POST "/v1/backupkeys/{id}/download", Json 200, BackupRead, "backupkeys download", "Exports a backup key under a password.";
     backup_key_upload: BackupKeyUpload => BackupKey, POST "/v1/backupkeys/upload", Json 201, BackupRead, "backupkeys upload", "Imports an exported backup key.";
     backup_key_inspect: BackupKeyInspect => BackupKeyFacts, POST "/v1/backupkeys/inspect", Json 200, BackupRead, "backupkeys inspect", "Shows what an exported file says of itself, without its password.";
+    backup_key_shred_plan: BackupKeyShredPlan => ShredPlan, POST "/v1/backupkeys/{id}/shred-plan", Json 200, BackupRead, "backupkeys shred-plan", "Shows which points and backups die with a backup key, and what would still open them.";
+    backup_key_shred: BackupKeyShred => ShredJob, POST "/v1/backupkeys/{id}/shred", Json 202, BackupRead, "backupkeys shred", "Makes everything unreadable that a backup key opens: deletes its epoch files and the key.";
     backup_key_check: BackupKeyCheck => BackupKeyChecked, POST "/v1/backupkeys/check", Json 200, BackupRead, "backupkeys check", "Opens an exported file to prove that the key is kept elsewhere.";
 }

@@ -13,7 +13,7 @@ macro_rules! for_each_endpoint {
                 KeyExport KeyAliasAdd KeyAliasDelete KeyLinkList KeyLinkAdd KeyLinkDelete;
             crypto: Encrypt Decrypt Reencrypt DataKey Sign Verify Mac MacVerify Wrap Unwrap Random Encapsulate Decapsulate;
             backupkeys: BackupKeyCreate BackupKeyList BackupKeyGet BackupKeyDefault BackupKeyDelete BackupKeyDownload
-                BackupKeyUpload BackupKeyInspect BackupKeyCheck;
+                BackupKeyUpload BackupKeyInspect BackupKeyCheck BackupKeyShredPlan BackupKeyShred;
             backups: BackupCreate BackupList BackupGet BackupDelete BackupStatusGet BackupDownload BackupUpload BackupInspect
                 RestoreQuery BackupRestore BackupContents;
             scp: BackupScp BackupScpStatus ScpPublicKeyGet ScpPublicKeyRotate ScpConnectionCreate ScpConnectionList ScpConnectionGet ScpConnectionUpdate

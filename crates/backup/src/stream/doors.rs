@@ -11,7 +11,7 @@ use super::catalogue::Catalogue;
 use super::names::{StreamObject, StreamPlace};
 use super::note::Note;
 use super::point::{Opener, PointError};
-use crate::destination::{Content, DestinationError, create_or_same};
+use crate::destination::{Content, Destination, DestinationError, create_or_same};
 use crate::progress::Progress;
 
 /// What was done to the doors.
@@ -50,19 +50,21 @@ pub fn add(
     Ok(told)
 }
 
-/// Takes a backup key's doors away, but for an epoch that has no other. How many went, and what could not be deleted.
+/// Takes a backup key's doors away; those of an epoch that has no other only if the epoch shall die (`also_the_last`). How many went, and
+/// what could not be deleted.
 pub fn remove(
-    opener: &Opener<'_>,
+    place: &dyn Destination,
     stream: &StreamPlace,
     key_id: Id,
-) -> Result<(u64, Vec<DestinationError>), PointError> {
-    let there = opener.at_destination(Catalogue::read(opener.destination, *stream))?;
-    let other = |epoch: Uuid| there.epochs.iter().any(|e| e.epoch == epoch && e.backup_key != key_id);
+    also_the_last: bool,
+) -> Result<(u64, Vec<DestinationError>), DestinationError> {
+    let there = Catalogue::read(place, *stream)?;
+    let other = |epoch: Uuid| also_the_last || there.epochs.iter().any(|e| e.epoch == epoch && e.backup_key != key_id);
     let (mut gone, mut kept) = (0, Vec::new());
     for e in there.epochs.iter().filter(|e| e.backup_key == key_id && other(e.epoch)) {
-        match opener.destination.delete(&e.found.name) {
+        match place.delete(&e.found.name) {
             Ok(()) | Err(DestinationError::NotFound(_)) => gone += 1,
-            Err(error) if error.is_transient() => return opener.at_destination(Err(error)),
+            Err(error) if error.is_transient() => return Err(error),
             Err(error) => kept.push(error),
         }
     }

@@ -1,5 +1,7 @@
 //! Backup keys. Their records stand in root, whatever their scope, so that a deleted domain's archives can be opened.
 
+mod shred;
+
 use std::collections::BTreeSet;
 
 use keyark_api::backupkeys::{

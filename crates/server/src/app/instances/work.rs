@@ -205,7 +205,7 @@ impl Handle<BackupInstanceRotateKey> for App {
                 let others: BTreeSet<Id> = Catalogue::read(place.as_ref(), there.place)?.epochs.iter().map(|e| e.backup_key).collect();
                 for other in others.into_iter().filter(|k| *k != new) {
                     if revoke {
-                        let (gone, left) = doors::remove(&opener, &there.place, other)?;
+                        let (gone, left) = doors::remove(place.as_ref(), &there.place, other, false)?;
                         removed += gone;
                         kept.extend(left.iter().map(|e| format!("{}: {e}", there.name)));
                     } else {

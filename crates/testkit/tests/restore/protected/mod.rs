@@ -3,6 +3,7 @@
 mod instances;
 mod proofs;
 mod rolled_back;
+mod shred;
 
 use std::path::Path;
 
