@@ -236,7 +236,10 @@ pub struct BackupInstanceRestore {
     /// Only these, as kind:id, keys without the kind; absent: everything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<String>,
-    /// What happens to what exists: fail (default), skip, overwrite, rename or newVersion.
+    /// Id or name of another domain in which the caller may restore; absent: into the instance's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub into_domain: Option<String>,
+    /// What happens to what exists, there or under the same id elsewhere: fail (default), skip, overwrite, rename or newVersion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conflict: Option<String>,
     /// Bring back what was deleted since.

@@ -102,6 +102,7 @@ codes! {
     DestinationFailed = 1037, "NCERRDestinationFailed", 502, Unavailable, "A destination did not do what was asked of it";
     NoPoint = 1038, "NCERRNoRestorePoint", 404, NotFound, "There is no such point in time; the message names the nearest ones";
     InstanceExpired = 1039, "NCERRBackupInstanceExpired", 409, Refused, "The backup instance has expired: renew it";
+    EncryptionKeyMissing = 1046, "NCERREncryptionKeyMissing", 409, Conflict, "A secret to be restored needs a key that is neither here nor comes along";
     StoreRolledBack = 1045, "NCERRStoreRolledBack", 409, Refused, "This machine was set back to an older state: writes wait for a decision, reads go on";
     Cancelled = 1036, "NCERRCancelled", 409, Failure, "The operation was cancelled";
 }

@@ -64,13 +64,7 @@ impl Facts {
             facts.deleted.insert((gone.kind, gone.id), gone);
         }
         for d in store.domains()?.into_iter().filter(|d| domain.is_none_or(|only| only == *d)) {
-            store.scan(d, Kind::Key, |record| {
-                // Of a million headers only those that mention such a state are read.
-                if mentions(record.header, b"Destroyed") || mentions(record.header, b"Compromised") {
-                    facts.learn_key(record.id, record.header);
-                }
-                ControlFlow::Continue(())
-            })?;
+            facts.learn_keys(store, d)?;
             store.scan(d, Kind::Group, |record| {
                 if let Ok(group) = serde_json::from_slice::<GroupHeader>(record.header) {
                     facts.members.insert(record.id, group.members.into_iter().collect());
@@ -91,6 +85,18 @@ impl Facts {
             })?;
         }
         Ok(facts)
+    }
+
+    /// Learns which keys of a domain were destroyed or compromised: nor do they come back so elsewhere.
+    pub fn learn_keys(&mut self, store: &Store, domain: DomainId) -> Result<(), Fault> {
+        store.scan(domain, Kind::Key, |record| {
+            // Of a million headers only those that mention such a state are read.
+            if mentions(record.header, b"Destroyed") || mentions(record.header, b"Compromised") {
+                self.learn_key(record.id, record.header);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
     }
 
     /// Learns what a later archive knows: of one domain, or of all.

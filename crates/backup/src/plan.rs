@@ -65,6 +65,9 @@ pub struct PlanItem {
     pub current: u64,
     /// Revision that the record will have.
     pub revision: u64,
+    /// The key without which it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Id>,
 }
 
 fn word<S: serde::Serializer>(kind: &Kind, s: S) -> Result<S::Ok, S::Error> {
@@ -315,6 +318,7 @@ impl Planner<'_> {
         }
         for (line, key) in missing {
             self.items[line].action = Action::Refuse;
+            self.items[line].needs = Some(key);
             self.items[line].reason =
                 format!("the key {key} that encrypts it is not here; restore it first or together");
         }
@@ -340,6 +344,7 @@ impl Planner<'_> {
                         new_name: None,
                         current: record.revision,
                         revision: record.revision + 1,
+                        needs: None,
                     });
                 }
                 ControlFlow::Continue(())
@@ -367,6 +372,7 @@ impl Planner<'_> {
             new_name: None,
             current,
             revision,
+            needs: None,
         });
     }
 

@@ -34,6 +34,8 @@ pub struct Target<'a> {
 pub enum RestoreError {
     #[error("the plan refuses {0} records; look at it and choose a conflict rule, or fewer items")]
     Refused(u64),
+    #[error("{secret} needs the key {key}, which is neither here nor comes along; restore that first or together")]
+    NeedsKey { secret: Id, key: Id },
     #[error("what the plan names has changed since it was made; make a new plan")]
     Changed,
     #[error(transparent)]
@@ -64,6 +66,12 @@ pub fn writes(
     target: &Target<'_>,
     progress: &Progress,
 ) -> Result<Writes, RestoreError> {
+    let lacking = plan.items.iter().find_map(|i| Some((i.id, i.needs?)));
+    if let Some((secret, key)) =
+        lacking.filter(|_| plan.items.iter().all(|i| i.action != Action::Refuse || i.needs.is_some()))
+    {
+        return Err(RestoreError::NeedsKey { secret, key });
+    }
     if plan.count(Action::Refuse) > 0 {
         return Err(RestoreError::Refused(plan.count(Action::Refuse)));
     }

@@ -14,6 +14,7 @@ use super::core::Core;
 use super::error::{AppError, Result};
 use super::records::{Header, Stored};
 use super::usage::Trace;
+use crate::access::principal;
 
 /// What a surface knows of a request besides its content.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +108,15 @@ impl Ctx {
             action: self.action,
             trace: Mutex::default(),
         }
+    }
+
+    /// The same in another domain, with the rights that the caller has there; one that it may not enter is not there.
+    pub fn going_into(&self, domain: &str) -> Result<Ctx> {
+        let missing = || AppError::not_found(format_args!("the domain {domain:?}"));
+        let (caller, into) = (self.caller()?, self.domain_named(Some(domain)).map_err(|_| missing())?);
+        let there =
+            principal(&self.core, caller.user, caller.auth_domain, into, caller.session, caller.expires, self.now);
+        Ok(Ctx { principal: Some(Arc::new(there.map_err(|_| missing())?)), ..self.going_on() })
     }
 
     /// The domain where the call happens.

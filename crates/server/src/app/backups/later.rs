@@ -14,6 +14,9 @@ impl Asked {
     /// taken here this system knows by itself: only what came from elsewhere is opened.
     pub fn facts(&self, into: Option<DomainId>) -> Result<(Facts, Vec<String>)> {
         let mut facts = Facts::of_store(&self.core.store, into)?;
+        if let Some(other) = self.made_of()?.filter(|of| into.is_some_and(|into| into != *of)) {
+            facts.learn_keys(&self.core.store, other)?;
+        }
         let mut unread = Vec::new();
         let chain = self.chain();
         for later in self.core.load_all::<BackupHeader>(DomainId::ROOT)? {
@@ -29,6 +32,12 @@ impl Asked {
             }
         }
         Ok((facts, unread))
+    }
+
+    /// The domain that the archive was made of.
+    fn made_of(&self) -> Result<Option<DomainId>> {
+        let path = self.app.folder.archive(self.backup.id());
+        Ok(keyark_archive::Archive::open(std::fs::File::open(path)?)?.header().domain)
     }
 
     fn learn(&self, facts: &mut Facts, id: Id, later: &Stored<BackupHeader>, into: Option<DomainId>) -> Result<()> {

@@ -39,6 +39,7 @@ impl From<RestoreError> for AppError {
             RestoreError::Source(e) => return e.into(),
             RestoreError::Store(e) => return e.into(),
             RestoreError::Refused(_) => ErrorCode::RestoreConflict,
+            RestoreError::NeedsKey { .. } => ErrorCode::EncryptionKeyMissing,
             RestoreError::Changed => ErrorCode::PlanChanged,
             RestoreError::Cancelled(_) => ErrorCode::Cancelled,
             RestoreError::Header { .. } | RestoreError::Key(_) => ErrorCode::ArchiveDamaged,

@@ -65,6 +65,23 @@ impl Handle<BackupInstanceRestore> for App {
                         plan and restore that backup";
             return Err(AppError::new(ErrorCode::WrongScope, what));
         }
+        let (on, key) = match &r.into_domain {
+            None => (ctx.going_on(), None),
+            Some(_) if stored.header.upload.is_some() => {
+                let what =
+                    "an uploaded instance is restored where it was uploaded; upload the file in the other domain too";
+                return Err(AppError::new(ErrorCode::WrongScope, what));
+            }
+            Some(name) => {
+                let on = ctx.going_into(name)?;
+                let scope = Some(on.domain()?);
+                on.require(right_of(scope, true))?;
+                // On its way the moment is a backup of the other domain, under that one's own key.
+                let key = on.backup_key_chosen(scope, None)?;
+                let material = on.core.backup_key_material(&key)?;
+                (on, Some((key.id(), material)))
+            }
+        };
         // An uploaded instance is a backup already; of the others a moment is made into one.
         let uploaded = stored.header.upload;
         let begun = match uploaded {
@@ -72,14 +89,17 @@ impl Handle<BackupInstanceRestore> for App {
             None => {
                 let at = r.at.map_or_else(|| "the newest point".to_owned(), |at| at.to_string());
                 let description = format!("{at} of the backup instance {:?}, to be restored", stored.header.alias);
-                let mut begun = ctx.moment(&stored, r.at, r.destination.as_deref(), description, None).await?;
+                let mut begun = ctx.moment(&stored, r.at, r.destination.as_deref(), description, key).await?;
+                if r.into_domain.is_some() {
+                    begun.scope = Some(on.domain()?);
+                }
                 if let (Origin::Point(of), Some(domain)) = (&mut begun.from, stored.header.domain) {
                     of.chosen = chosen(domain, &r.items)?;
                 }
                 Some(begun)
             }
         };
-        let (on, app, id) = (ctx.going_on(), ctx.app.clone(), stored.id());
+        let (app, id) = (ctx.app.clone(), stored.id());
         let runtime = tokio::runtime::Handle::current();
         let job = ctx.job_beside("Backup instance restore", stored.header.domain, id, move |_| {
             runtime.block_on(async {

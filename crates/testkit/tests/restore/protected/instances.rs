@@ -2,6 +2,7 @@
 
 use keyark_api::ErrorCode;
 use keyark_testkit::client::text;
+use keyark_testkit::server::PASSWORD;
 use keyark_testkit::{Client, TestServer};
 use serde_json::{Value, json};
 
@@ -307,4 +308,82 @@ fn a_deleted_domain_leaves_its_instance_with_root_and_comes_back_in_a_new_one() 
     restore(&two.admin, &backup, json!({ "includeDeleted": true }));
     assert_eq!(key_names(&two.admin), ["k"]);
     assert_eq!(two.admin.decrypt(&ciphertext), "of a tenant that went");
+}
+
+#[test]
+fn a_moment_of_one_domain_is_restored_into_another_in_one_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let (one, two) = (server.domain("one"), server.domain("two"));
+    backup_key(&one.admin, "domain");
+    destination(&server, "nas", &folder.path().join("there"));
+    let grant = |id: &str, quotas: Value| {
+        server.admin.patch(&format!("/v1/domains/{id}"), json!({ "quotas": quotas })).ok(200);
+    };
+    grant(&one.id, json!({ "backupRangeDays": 40 }));
+    let id = protected(&one.admin, "extended", &["nas"]);
+    let key = text(&one.admin.key(json!({ "name": "k" })), "id");
+    let secret = crate::support::secret(&one.admin, "s", "k", "a-secret-value");
+    let ciphertext = one.admin.encrypt("k", "of one");
+    server.protect();
+    let path = format!("/v1/backup-instances/{id}/restore");
+    // Somebody of root who works in both.
+    let user = server.as_user(&[]);
+    let join = |by: &keyark_testkit::Client, group: &str| {
+        let group = group.replace(' ', "%20");
+        by.post(&format!("/v1/usermgmt/groups/{group}/users/{}", user.user_id), json!({})).ok(200);
+    };
+    join(&one.admin, "Restore Admins");
+    let username = text(&user.get("/v1/auth/self/user").ok(200), "username");
+    let both = server.nobody().log_in(json!({ "username": username, "password": PASSWORD, "domain": "one" }));
+    let begin = |fields: Value| both.post(&path, fields);
+    let run = |fields: Value| job_ended(&both, &text(&begin(fields).ok(202), "jobId"));
+    let code = |job: &Value| job["errorCode"].as_u64().unwrap_or_default() as u32;
+    let nothing = |by: &keyark_testkit::Client| assert_eq!(key_names(by), Vec::<String>::new());
+
+    // A domain that is not the caller's looks as if it were not there; in one of its own it still needs the right.
+    let into = |more: Value| {
+        let mut fields = json!({ "intoDomain": "two" });
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fields
+    };
+    begin(into(json!({}))).fails(ErrorCode::NotFound, "the domain \"two\"");
+    begin(json!({ "intoDomain": "none" })).fails(ErrorCode::NotFound, "the domain \"none\"");
+    join(&two.admin, "Key Users");
+    assert_eq!(begin(into(json!({}))).status, 404);
+    join(&two.admin, "Restore Admins");
+    begin(into(json!({}))).fails(ErrorCode::BackupKeyMissing, "no default domain backup key");
+    backup_key(&two.admin, "domain");
+
+    // An id is given once in the whole system: it stands in the way, whoever may see it.
+    let refused = run(into(json!({})));
+    assert_eq!(code(&refused), ErrorCode::RestoreConflict.number(), "{refused}");
+    let alone = run(into(json!({ "items": [format!("secrets:{secret}")], "conflict": "rename" })));
+    assert_eq!(code(&alone), ErrorCode::EncryptionKeyMissing.number(), "{alone}");
+    let unknown = run(into(json!({ "items": ["01890000-0000-7000-8000-000000000000"] })));
+    assert_eq!(code(&unknown), ErrorCode::NoPoint.number(), "{unknown}");
+    grant(&two.id, json!({ "keys": 0 }));
+    let full = run(into(json!({ "conflict": "rename" })));
+    assert_eq!(code(&full), ErrorCode::QuotaExceeded.number(), "{full}");
+    nothing(&two.admin);
+    grant(&two.id, json!({}));
+
+    let done = run(into(json!({ "conflict": "rename" })));
+    assert_eq!(done["status"], "completed", "{done}");
+    let names = key_names(&two.admin);
+    assert_eq!(names, ["k-restored"]);
+    let copy = two.admin.get("/v1/vault/keys2/k-restored").ok(200);
+    assert_ne!(text(&copy, "id"), key, "a new id");
+    let restored = two.admin.get("/v1/vault/secrets").ok(200);
+    let restored = text(&restored["resources"][0], "id");
+    assert_eq!(crate::support::secret_value(&two.admin, &restored), "a-secret-value", "its link follows the key");
+    assert_eq!(crate::support::material(&two.admin, "k-restored"), crate::support::material(&one.admin, "k"));
+    assert_eq!(one.admin.decrypt(&ciphertext), "of one");
+    // What was destroyed in the one does not come back in the other.
+    one.admin.post("/v1/vault/keys2/k/destroy", json!({ "confirm": "k" })).ok(200);
+    two.admin.delete("/v1/vault/keys2/k-restored?confirm=k-restored").ok(204);
+    server.advance(10);
+    let done = run(into(json!({ "items": [key], "conflict": "rename", "at": server.now().plus_seconds(-10) })));
+    let facts = done["result"]["restore"]["negativeFacts"].to_string();
+    assert!(facts.contains("was destroyed here"), "{done}");
 }
