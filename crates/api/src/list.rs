@@ -26,7 +26,7 @@ macro_rules! for_each_endpoint {
             schedules: JobConfigCreate JobConfigList JobConfigGet JobConfigUpdate JobConfigDelete JobConfigRunNow ScheduledJobList;
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;
-            system: SystemInfo ServicesStatus AnchorGet SystemActivate AuditList;
+            system: SystemInfo ServicesStatus AnchorGet SystemActivate ClockAccept AuditList;
             records: ClientRecordList;
             secrets: SecretCreate SecretList SecretGet SecretUpdate SecretDelete SecretExport SecretVersionCreate
                 SecretVersionList SecretVersionGet SecretUndelete SecretDestroy SecretRewrap;

@@ -72,6 +72,14 @@ pub struct SystemActivate {
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+pub struct ClockAccept {
+    /// The word `accept`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AuditList {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
@@ -110,5 +118,6 @@ endpoint! {
     system_services: ServicesStatus => Services, GET "/v1/system/services/status", Query 200, Public, "system services", "Shows whether the server's parts do their work.";
     system_anchor: AnchorGet => AnchorShown, GET "/v1/system/anchor", Query 200, Public, "system anchor", "Shows the anchor.";
     system_activate: SystemActivate => Info, POST "/v1/system/activate", Json 200, SystemWrite, "system activate", "Lets a restored system go out again.";
+    clock_accept: ClockAccept => Info, POST "/v1/system/clock/accept", Json 200, SystemWrite, "system accept-clock", "Says that this machine's clock is right: retention and expiry go by it again.";
     audit_list: AuditList => Page<AuditRecord>, GET "/v1/audit/records", Query 200, AuditRead, "records list", "Lists the domain's audit log, newest first.";
 }

@@ -10,6 +10,7 @@ use crate::housekeeping;
 use crate::http::serve::Server;
 use crate::http::tls;
 use crate::settings::Settings;
+use crate::watch::timer;
 
 /// A server that is ready to run.
 pub struct Host {
@@ -41,7 +42,7 @@ impl Host {
         };
         let fingerprint = booted.core.anchor.fingerprint();
         let listen = settings.listen;
-        let app = Arc::new(App::new(booted.core, folder, settings, clock)?);
+        let app = Arc::new(App::new(booted.core, folder, settings, clock, timer())?);
         let server =
             Server::bind(app.clone(), acceptor).await.map_err(|source| BootError::Listen { listen, source })?;
         Ok(Host { app, server, first_password: booted.first_password, fingerprint })

@@ -100,7 +100,7 @@ pub fn chores(app: &App, core: &Core, now: Time) -> Result<u64> {
     if core.rolled_back().is_some() {
         return Ok(0);
     }
-    let ended = expire(core, now)?;
+    let ended = expire(core, app.believed())?;
     app.protection.purge_shipped(core, now)?;
     Ok(ended)
 }
@@ -161,7 +161,8 @@ async fn usage_keep(app: &Arc<App>, anchored: u64) -> u64 {
 fn protection_due(app: &App) -> Result<Vec<Step>> {
     let now = app.now();
     let day = app.settings.time_zone.midnight(now);
-    let ground = Ground { spool: app.folder.spool(), audit_days: app.settings.audit_days, day };
+    let ground =
+        Ground { spool: app.folder.spool(), audit_days: app.settings.audit_days, day, believed: app.believed() };
     app.protection.due(&app.core()?, &ground, now)
 }
 

@@ -198,6 +198,13 @@ pub struct Ground {
     pub audit_days: u32,
     /// The newest midnight where the administrator lives.
     pub day: Time,
+    /// The time by which something may be deleted.
+    pub believed: Time,
+}
+
+/// Whether a moment that was set is still to come. A clock that was set back since makes nobody wait for longer than was meant.
+fn waits(until: &AtomicI64, now: Time, longest: i64) -> bool {
+    (1..=longest * 1_000_000).contains(&(until.load(Ordering::Acquire) - now.0))
 }
 
 /// One step that is due.
@@ -225,7 +232,7 @@ impl Protection {
                 let place = (core.incarnation, order.stream, destination);
                 let pair = lock(&self.pairs).get(&place).cloned().unwrap_or_default();
                 known.insert(place, pair.clone());
-                if pair.next.load(Ordering::Acquire) > now.0 || pair.busy.swap(true, Ordering::AcqRel) {
+                if waits(&pair.next, now, LONGEST_WAIT) || pair.busy.swap(true, Ordering::AcqRel) {
                     continue;
                 }
                 let instance = Stored { record: instance.record.clone(), header: instance.header.clone() };
@@ -284,7 +291,7 @@ impl Step {
         let said = |e: crate::app::error::AppError| e.message;
         let stored = core.load::<DestinationHeader>(DomainId::ROOT, self.destination).map_err(said)?;
         let place = self.place(&stored).map_err(said)?;
-        if self.now.0 >= self.pair.owned.load(Ordering::Acquire) {
+        if !waits(&self.pair.owned, self.now, OWNED) {
             let ancestors = core.ancestors();
             let claim = owner::Claim { system: core.system, incarnation: core.incarnation, ancestors: &ancestors };
             owner::claim(place.as_ref(), &claim, &core.signer, self.now).map_err(|e| e.to_string())?;
@@ -320,7 +327,7 @@ impl Step {
         told.objects += shipped.objects;
         told.bytes += shipped.bytes;
         drop(told);
-        let today = midnight(self.now);
+        let today = midnight(self.ground.believed);
         if self.pair.retained.swap(today.0, Ordering::AcqRel) != today.0 {
             let kept = self.retain(place.as_ref(), shipping.place()).map_err(|e| format!("retention: {e}"))?;
             for reason in kept {
@@ -349,11 +356,12 @@ impl Step {
         stream: StreamPlace,
     ) -> std::result::Result<Vec<DestinationError>, DestinationError> {
         let holds: Vec<Time> = lock(&self.holds).values().copied().collect();
-        let (_, kept) = retain::sweep(place, stream, &self.core.anchor, &holds, RETENTION_WAIT, self.now)?;
+        let now = self.ground.believed;
+        let (_, kept) = retain::sweep(place, stream, &self.core.anchor, &holds, RETENTION_WAIT, now)?;
         // Without an end to the range only what is superfluous goes.
-        let keep_from = self.instance.header.keep_from(self.now).unwrap_or(Time(0));
-        if !retain::plan(&Catalogue::read(place, stream)?, keep_from, self.now).names.is_empty() {
-            retain::mark(place, stream, keep_from, &self.core.signer, self.now)?;
+        let keep_from = self.instance.header.keep_from(now).unwrap_or(Time(0));
+        if !retain::plan(&Catalogue::read(place, stream)?, keep_from, now).names.is_empty() {
+            retain::mark(place, stream, keep_from, &self.core.signer, now)?;
         }
         Ok(kept)
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use keyark_model::Time;
@@ -21,13 +21,21 @@ pub const PASSWORD: &str = "correct horse battery";
 /// When a test begins: 2026-01-01T00:00:00Z.
 pub const START: Time = Time(1_767_225_600_000_000);
 
-/// A clock that moves only when a test says so.
+/// A clock that moves only when a test says so, and the timer beside it.
 #[derive(Clone)]
-struct Clock(Arc<AtomicI64>);
+struct Clock(Arc<AtomicI64>, Arc<AtomicU64>);
 
 impl Clock {
+    fn at(start: Time) -> Clock {
+        Clock(Arc::new(AtomicI64::new(start.0)), Arc::default())
+    }
+
     fn now(&self) -> Time {
         Time(self.0.load(Ordering::SeqCst))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.1.load(Ordering::SeqCst))
     }
 }
 
@@ -67,10 +75,16 @@ impl Running {
             acceptor = Some(keyark_server::http::tls::acceptor(&identity).expect("a usable certificate"));
             authority = Some(ca);
         }
-        let turned = clock.clone();
+        let (turned, timed) = (clock.clone(), clock.clone());
         let folder = Folder::at(&settings.data);
         housekeeping::tidy(&booted.core, &folder, now).expect("a start tidies up");
-        let app = App::new(booted.core, folder, settings.clone(), Arc::new(move || turned.now()));
+        let app = App::new(
+            booted.core,
+            folder,
+            settings.clone(),
+            Arc::new(move || turned.now()),
+            Arc::new(move || timed.elapsed()),
+        );
         let app = Arc::new(app.expect("a usage log that opens"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
@@ -160,7 +174,7 @@ impl TestServer {
     }
 
     fn first_start(settings: Settings, at: Time, folder: Option<tempfile::TempDir>) -> TestServer {
-        let clock = Clock(Arc::new(AtomicI64::new(at.0)));
+        let clock = Clock::at(at);
         let (running, first) = Running::start(&settings, &clock);
         let first_password = first.expect("a first start makes a first password");
         let admin = Client::nobody(agent_for(&running), &base(&settings, &running));
@@ -179,7 +193,7 @@ impl TestServer {
     /// A server on a folder that was used before; `admin` has the testkit's password.
     pub fn start_again(data: &Path) -> TestServer {
         let settings = loopback(data);
-        let clock = Clock(Arc::new(AtomicI64::new(START.0)));
+        let clock = Clock::at(START);
         let (running, first) = Running::start(&settings, &clock);
         assert!(first.is_none(), "the folder was not empty");
         let nobody = Client::nobody(agent_for(&running), &base(&settings, &running));
@@ -239,6 +253,12 @@ impl TestServer {
 
     /// Turns the clock forward; tokens of 300 seconds may end by that (`Client::renew`).
     pub fn advance(&self, seconds: i64) {
+        self.clock.1.fetch_add(seconds.max(0).unsigned_abs() * 1_000_000, Ordering::SeqCst);
+        self.jump(seconds);
+    }
+
+    /// Sets the clock forward or back, without time that passes.
+    pub fn jump(&self, seconds: i64) {
         self.clock.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }
 

@@ -174,6 +174,8 @@ impl Shipper {
         let at = self.at.as_mut().expect("it was just found");
         let mut told = Shipped::default();
         let head = s.head()?;
+        // Times of what is sent never go back, whatever the clock does.
+        let now = now.max(head.time);
         if at.full_due(s, &head, now) {
             at.ship_full(s, now, &mut told)?;
         }

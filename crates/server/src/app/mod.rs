@@ -31,6 +31,7 @@ pub mod users;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use keyark_api::{Endpoint, ErrorCode};
 use keyark_model::Time;
@@ -48,9 +49,13 @@ use crate::audit::{Named, Room, UsageError, UsageLog};
 use crate::boot::Folder;
 use crate::protection::Protection;
 use crate::settings::{AuditMode, Settings};
+use crate::watch::ClockWatch;
 
 /// The clock: the one place where time enters.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
+
+/// Time since some moment, by a timer that nobody sets.
+pub type Timer = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// The whole server without its sockets.
 pub struct App {
@@ -58,6 +63,9 @@ pub struct App {
     pub folder: Folder,
     pub settings: Settings,
     pub clock: Clock,
+    /// Beside the clock, to tell when that is set.
+    pub timer: Timer,
+    pub(crate) watch: ClockWatch,
     pub(crate) principals: PrincipalCache,
     pub(crate) lockout: Lockout,
     pub(crate) running: jobs::Running,
@@ -118,8 +126,15 @@ impl<T> Reply<T> {
 
 impl App {
     /// Fails when the usage log of the data folder cannot be opened.
-    pub fn new(core: Core, folder: Folder, settings: Settings, clock: Clock) -> std::result::Result<App, UsageError> {
+    pub fn new(
+        core: Core,
+        folder: Folder,
+        settings: Settings,
+        clock: Clock,
+        timer: Timer,
+    ) -> std::result::Result<App, UsageError> {
         let room = Room { reserve: settings.disk_reserve, free_space: keyark_store::Options::default().free_space };
+        let watch = ClockWatch::new(core.store.head().time, clock(), timer());
         let usage = UsageLog::open(&folder.usage(), settings.audit == AuditMode::BeforeAnswer, room)?;
         Ok(App {
             core: RwLock::new(Some(Arc::new(core))),
@@ -129,6 +144,8 @@ impl App {
             usage,
             idempotency: Idempotency::default(),
             clock,
+            timer,
+            watch,
             principals: PrincipalCache::default(),
             lockout: Lockout::default(),
             running: jobs::Running::default(),
@@ -158,6 +175,16 @@ impl App {
 
     pub fn now(&self) -> Time {
         (self.clock)()
+    }
+
+    /// The time by which something may be deleted: the clock's, as far as that can be believed.
+    pub fn believed(&self) -> Time {
+        self.watch.believed(self.now(), (self.timer)())
+    }
+
+    /// What is wrong with the clock: behind the log, or ahead of what can be.
+    pub fn clock_warning(&self, core: &Core, now: Time) -> Option<String> {
+        core.clock_warning(now).or_else(|| self.watch.warning(now, (self.timer)()))
     }
 
     /// The one door: authorizes, runs, records.

@@ -2,7 +2,8 @@
 
 use keyark_api::Page;
 use keyark_api::system::{
-    AnchorGet, AnchorShown, AuditList, AuditRecord, Info, Service, Services, ServicesStatus, SystemActivate, SystemInfo,
+    AnchorGet, AnchorShown, AuditList, AuditRecord, ClockAccept, Info, Service, Services, ServicesStatus,
+    SystemActivate, SystemInfo,
 };
 use keyark_model::DomainId;
 use keyark_model::system::NodeHeader;
@@ -31,7 +32,7 @@ impl Ctx {
     fn info(&self) -> Result<Info> {
         let suspended = self.core.suspended();
         let domain = self.domain()?;
-        let mut warnings: Vec<String> = self.core.clock_warning(self.now).into_iter().collect();
+        let mut warnings: Vec<String> = self.app.clock_warning(&self.core, self.now).into_iter().collect();
         if domain == DomainId::ROOT {
             warnings.extend(self.core.escrow_warning(None, self.now)?);
         }
@@ -111,6 +112,17 @@ impl Handle<SystemActivate> for App {
                 std::fs::remove_file(path)?;
             }
         }
+        Ok(Reply::json(ctx.info()?))
+    }
+}
+
+impl Handle<ClockAccept> for App {
+    async fn handle(&self, ctx: &Ctx, r: ClockAccept) -> Result<Reply<Info>> {
+        let now = ctx.now;
+        let what = format!("retention and expiry will delete by this machine's clock, which shows {now}");
+        confirmed(r.confirm.as_deref(), &["accept"], &what)?;
+        ctx.commit_in(DomainId::ROOT, now.to_string(), vec![], vec![]).await?;
+        self.watch.accept(now, (self.timer)());
         Ok(Reply::json(ctx.info()?))
     }
 }

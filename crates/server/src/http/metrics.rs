@@ -16,7 +16,6 @@ use prometheus_client::registry::Registry;
 
 use super::answer::answer_error;
 use super::{Peer, request_id_of, request_of};
-use crate::app::core::CLOCK_DOUBTFUL;
 use crate::app::counters::{Counters, Label};
 use crate::app::{App, AppError, Core};
 
@@ -46,6 +45,7 @@ pub struct SystemFacts {
     pub not_escrowed: bool,
     /// Seconds that the clock is behind the newest entry.
     pub clock_behind: u64,
+    pub clock_doubtful: bool,
     pub keys_open: u64,
     /// Backup instances that are enabled.
     pub instances: u64,
@@ -94,9 +94,8 @@ fn register_system(all: &mut Registry, system: &SystemFacts) {
     all.register("backup_key_not_escrowed", help, ConstGauge::new(i64::from(system.not_escrowed)));
     let help = "How far the clock is behind the newest entry of the change log";
     all.register("clock_behind_seconds", help, gauge(system.clock_behind));
-    let doubtful = i64::try_from(system.clock_behind).is_ok_and(|s| s > CLOCK_DOUBTFUL);
-    let help = "1 while the clock is too far behind the change log to be believed";
-    all.register("clock_doubtful", help, ConstGauge::new(i64::from(doubtful)));
+    let help = "1 while the clock is too far from what the change log and this server know to be believed";
+    all.register("clock_doubtful", help, ConstGauge::new(i64::from(system.clock_doubtful)));
     all.register("keys_open", "Keys in the cache of open keys", gauge(system.keys_open));
     all.register("backup_instances_enabled", "Backup instances that protect", gauge(system.instances));
     if let Some(age) = system.protected_age {
@@ -178,6 +177,7 @@ fn system_facts(app: &App, core: &Core) -> Result<SystemFacts, AppError> {
         backup_age: newest.map(|t| (now.0 - t.0).max(0) as f64 / 1e6),
         not_escrowed: core.escrow_warning(None, now)?.is_some(),
         clock_behind: core.clock_behind(now).unsigned_abs(),
+        clock_doubtful: app.clock_warning(core, now).is_some(),
         keys_open: core.keys.held(),
         instances: protection.instances,
         protected_age: protection.until.map(|t| (now.0 - t.0).max(0) as f64 / 1e6),
@@ -249,6 +249,7 @@ mod tests {
             backup_age: Some(12.5),
             not_escrowed: true,
             clock_behind: 7,
+            clock_doubtful: true,
             keys_open: 1,
             instances: 2,
             protected_age: Some(3.5),

@@ -227,6 +227,7 @@ const CASES: &[Case] = &[
     ("system_info", "/v1/system/info", "", Authenticated, 200),
     ("system_services", "/v1/system/services/status", "", Public, 200),
     ("system_anchor", "/v1/system/anchor", "", Public, 200),
+    ("clock_accept", "/v1/system/clock/accept", r#"{"confirm": "accept"}"#, SystemWrite, 200),
     ("system_activate", "/v1/system/activate", "{}", SystemWrite, 400),
     ("audit_list", "/v1/audit/records", "", AuditRead, 200),
     ("client_record_list", "/v1/audit/client-records", "", AuditRead, 200),

@@ -218,7 +218,7 @@ impl Handle<BackupDelete> for App {
 impl Handle<BackupStatusGet> for App {
     async fn handle(&self, ctx: &Ctx, _: BackupStatusGet) -> Result<Reply<OperationStatus>> {
         let domain = ctx.domain()?;
-        let mut warnings: Vec<String> = ctx.core.clock_warning(ctx.now).into_iter().collect();
+        let mut warnings: Vec<String> = ctx.app.clock_warning(&ctx.core, ctx.now).into_iter().collect();
         warnings.extend(ctx.core.escrow_warning(Some(domain).filter(|d| *d != DomainId::ROOT), ctx.now)?);
         let Some(job) = ctx.job_latest()? else {
             let status = OperationStatus {

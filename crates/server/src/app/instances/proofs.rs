@@ -248,7 +248,7 @@ impl Ctx {
             if let Err(e) = self.core.writable() {
                 say("store_rolled_back", e.message);
             }
-            if let Some(warning) = self.core.clock_warning(self.now) {
+            if let Some(warning) = self.app.clock_warning(&self.core, self.now) {
                 say("clock_doubtful", warning);
             }
             if let Some(used) = disk_used(self.app.folder.path()).filter(|used| *used >= DISK_FULL) {

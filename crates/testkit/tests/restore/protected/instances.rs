@@ -326,6 +326,9 @@ fn a_moment_of_one_domain_is_restored_into_another_in_one_step() {
     let secret = crate::support::secret(&one.admin, "s", "k", "a-secret-value");
     let ciphertext = one.admin.encrypt("k", "of one");
     server.protect();
+    server.advance(10);
+    server.protect();
+    let before = server.now();
     let path = format!("/v1/backup-instances/{id}/restore");
     // Somebody of root who works in both.
     let user = server.as_user(&[]);
@@ -383,7 +386,7 @@ fn a_moment_of_one_domain_is_restored_into_another_in_one_step() {
     one.admin.post("/v1/vault/keys2/k/destroy", json!({ "confirm": "k" })).ok(200);
     two.admin.delete("/v1/vault/keys2/k-restored?confirm=k-restored").ok(204);
     server.advance(10);
-    let done = run(into(json!({ "items": [key], "conflict": "rename", "at": server.now().plus_seconds(-10) })));
+    let done = run(into(json!({ "items": [key], "conflict": "rename", "at": before })));
     let facts = done["result"]["restore"]["negativeFacts"].to_string();
     assert!(facts.contains("was destroyed here"), "{done}");
 }

@@ -1,5 +1,6 @@
 //! A server whose backup instances send to folders: every second of it comes back, on an empty machine or key by key.
 
+mod clocks;
 mod instances;
 mod proofs;
 mod rolled_back;

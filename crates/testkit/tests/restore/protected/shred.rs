@@ -37,7 +37,8 @@ fn what_a_shredded_key_opened_is_read_by_nobody() {
     let stream = &first["streams"][0];
     assert_eq!((&stream["epochFiles"], &stream["epochsThatDie"]), (&json!(1), &json!(1)), "{first}");
     assert_eq!(stream["otherBackupKeys"], json!([]));
-    assert!(text(stream, "to").parse::<keyark_model::Time>().unwrap() >= between, "{first}");
+    let last: keyark_model::Time = text(stream, "to").parse().unwrap();
+    assert!(last >= between, "{first}");
     assert_eq!((&first["backups"], &first["stillOpen"]), (&json!([backup]), &json!([])));
     // What somebody has taken out in the meantime is known and told; a plan of before is still the plan.
     let file = exported(&server.admin, &old);
@@ -66,7 +67,7 @@ fn what_a_shredded_key_opened_is_read_by_nobody() {
     let recover = |name: &str, until, file| {
         recovery_from(&folder.path().join(name), Origin::Stream { destination: &place, until }, file)
     };
-    let refused = recover("old", Until::Time(between), &file).unwrap_err();
+    let refused = recover("old", Until::Time(last), &file).unwrap_err();
     assert!(matches!(refused, RecoverError::Point(PointError::NeedsKey { .. })), "{refused}");
     let file = exported(&server.admin, &new);
     recover("new", Until::Newest, &file).unwrap();
