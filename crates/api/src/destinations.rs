@@ -17,6 +17,12 @@ pub struct Destination {
     /// Where it is, for the root domain alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// governance or compliance: what is created there is locked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock_mode: Option<String>,
+    /// Days for which full archives and merged segments are locked; all else is for a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock_days: Option<u32>,
     pub created_at: Time,
 }
 
@@ -74,6 +80,13 @@ pub struct DestinationCreate {
     /// Of sftp: sealed, and never shown again. Without it the system's own key logs in, see `scp public-key get`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// Of an S3 destination whose bucket has object lock: governance (somebody with a right of its own may lift a lock) or
+    /// compliance (nobody may) lock what is created there; none (default) leaves it to the bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock_mode: Option<String>,
+    /// With a lock mode: days for which full archives and merged segments are locked; all else is for a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock_days: Option<u32>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -111,6 +124,13 @@ pub struct DestinationUpdate {
     /// A new password, for sftp.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// Of an S3 destination whose bucket has object lock: governance (somebody with a right of its own may lift a lock) or
+    /// compliance (nobody may) lock what is created there; none (default) leaves it to the bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock_mode: Option<String>,
+    /// With a lock mode: days for which full archives and merged segments are locked; all else is for a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock_days: Option<u32>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -140,6 +160,9 @@ pub struct DestinationChecked {
     pub refuses_overwrite: bool,
     /// Retention can delete there; without it, retention runs elsewhere with credentials of its own.
     pub deletes: bool,
+    /// The object of this check is locked until then, and stays; whether retention can delete is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<Time>,
     /// What went wrong, and what to do.
     pub problems: Vec<String>,
 }
@@ -148,7 +171,7 @@ endpoint! {
     destination_create: DestinationCreate => Destination, POST "/v1/destinations", Json 201, BackupRead, "destination create", "Adds a place that backup instances send archives to.";
     destination_list: DestinationList => Page<Destination>, GET "/v1/destinations", Query 200, BackupRead, "destination list", "Lists destinations.";
     destination_get: DestinationGet => Destination, GET "/v1/destinations/{id}", Query 200, BackupRead, "destination get", "Shows a destination.";
-    destination_update: DestinationUpdate => Destination, PATCH "/v1/destinations/{id}", Json 200, BackupRead, "destination update", "Renames a destination, or gives it new credentials.";
+    destination_update: DestinationUpdate => Destination, PATCH "/v1/destinations/{id}", Json 200, BackupRead, "destination update", "Renames a destination, gives it new credentials or another lock.";
     destination_delete: DestinationDelete => NoBody, DELETE "/v1/destinations/{id}", Query 204, BackupRead, "destination delete", "Forgets a destination; what lies there stays.";
     destination_check: DestinationCheck => DestinationChecked, POST "/v1/destinations/{id}/check", Json 200, BackupRead, "destination check", "Writes, reads back, lists, tries to overwrite, deletes.";
 }

@@ -25,7 +25,7 @@ pub fn destination(text: &str) -> Result<Box<dyn Destination>, Failure> {
         Some(("sftp", _)) => return sftp(text),
         _ => Address::Local { path: text.into() },
     };
-    destination::open(&address, None).map_err(|e| Failure::NotFound(format!("{text}: {e}")))
+    destination::open(&address, None, None).map_err(|e| Failure::NotFound(format!("{text}: {e}")))
 }
 
 /// Whether a command line names a destination and not an archive's file.
@@ -71,7 +71,7 @@ fn sftp(text: &str) -> Result<Box<dyn Destination>, Failure> {
     let path = prefix.strip_prefix("~/").map_or_else(|| format!("/{prefix}"), str::to_owned);
     let credentials = Credentials { id: host.user.clone(), secret: SecretBytes::new(secret) };
     let address = Address::Sftp { host, path };
-    destination::open(&address, Some(&credentials)).map_err(|e| Failure::NotFound(format!("{text}: {e}")))
+    destination::open(&address, Some(&credentials), None).map_err(|e| Failure::NotFound(format!("{text}: {e}")))
 }
 
 /// What stands in an address behind `scheme://`.

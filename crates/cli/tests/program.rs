@@ -7,6 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use keyark_testkit::TestServer;
+use keyark_testkit::s3::{self, S3Server};
+use serde_json::json;
+
 /// The binary in this home, with nothing of this machine's settings.
 fn keyark(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyark"));
@@ -337,4 +341,51 @@ fn what_a_running_server_sent_is_listed_and_recovered() {
         assert!(said.contains(words), "{line}: {said}");
         assert!(!home.path().join("no/store.db").exists());
     }
+}
+
+#[test]
+fn retention_runs_elsewhere_with_credentials_that_the_server_does_not_have() {
+    let (home, server, bucket) = (tempfile::tempdir().unwrap(), TestServer::start(), S3Server::start());
+    server.admin.post("/v1/backupkeys", json!({ "scope": "system" })).ok(201);
+    let fields = json!({ "name": "s3", "kind": "s3", "bucket": s3::BUCKET, "endpoint": bucket.endpoint,
+        "accessKeyId": s3::CREATOR, "secretAccessKey": s3::SECRET });
+    server.admin.post("/v1/destinations", fields).ok(201);
+    let told = server.admin.post("/v1/destinations/s3/check", json!({})).ok(200);
+    assert_eq!((&told["usable"], &told["deletes"]), (&json!(true), &json!(false)), "{told}");
+    server.admin.post("/v1/backup-instances", json!({ "type": "system", "alias": "all" })).ok(201);
+    server.admin.post("/v1/backup-instances/all/enable", json!({ "destinations": ["s3"], "interval": 1 })).ok(200);
+    // Enough small segments that one takes their place; a day later they are superfluous.
+    for n in 0..34 {
+        server.admin.key(json!({ "name": format!("k{n}") }));
+        server.protect();
+        server.advance(1);
+    }
+    for _ in 0..3 {
+        server.advance_days(1);
+        server.protect();
+    }
+    server.admin.renew();
+    let shown = server.admin.get("/v1/backup-instances/all").ok(200);
+    assert_eq!(shown["destinations"][0]["error"], json!(null), "what it may not delete stops nothing: {shown}");
+    let segments = || bucket.files(s3::BUCKET).iter().filter(|p| p.to_string_lossy().contains("/log/00/")).count();
+    assert!(segments() >= 34, "the server deletes nothing");
+
+    let anchor = server.admin.get("/v1/system/anchor").ok(200)["anchor"].to_string();
+    std::fs::write(home.path().join("anchor.json"), anchor).unwrap();
+    let retain = |who: &str, more: &[&str]| {
+        let from = format!("s3://{}/?endpoint={}", s3::BUCKET, bucket.endpoint);
+        let mut command = keyark(home.path());
+        command.args(["retain", "--from", &from, "--anchor", "anchor.json"]).args(more);
+        command.env("AWS_ACCESS_KEY_ID", who).env("AWS_SECRET_ACCESS_KEY", s3::SECRET).output().unwrap()
+    };
+    let before = segments();
+    let planned: serde_json::Value = serde_json::from_str(&out(&retain(s3::ACCESS, &["--dry-run"]))).unwrap();
+    assert!(planned[0]["objects"].as_u64().unwrap() >= 32, "{planned}");
+    let refused = retain(s3::CREATOR, &[]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("give it credentials that may"), "{refused:?}");
+    assert_eq!(segments(), before);
+    let done: serde_json::Value = serde_json::from_str(&out(&retain(s3::ACCESS, &[]))).unwrap();
+    assert_eq!((&done[0]["names"], &done[0]["kept"]), (&planned[0]["names"], &json!([])));
+    assert!(segments() <= before - 32, "{before} {}", segments());
+    assert_eq!(out(&retain(s3::ACCESS, &[])).trim(), "[]", "what was done is done");
 }

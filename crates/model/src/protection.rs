@@ -13,7 +13,26 @@ pub struct DestinationHeader {
     pub name: String,
     #[serde(flatten)]
     pub address: Address,
+    /// What is created there is locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Lock>,
     pub created_at: Time,
+}
+
+/// How long what is created at a destination is locked there: nobody deletes or replaces it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Lock {
+    pub mode: LockMode,
+    /// For full archives and merged segments; a day for all else.
+    pub days: u32,
+}
+
+/// Whether somebody with a right of its own may lift a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockMode {
+    Governance,
+    Compliance,
 }
 
 /// Where a destination is.

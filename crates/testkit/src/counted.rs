@@ -70,7 +70,7 @@ impl<D: Destination> Destination for Counted<D> {
 
     fn delete(&self, name: &str) -> Result<(), DestinationError> {
         match self.keeps {
-            true => Err(DestinationError::Locked(name.into())),
+            true => Err(DestinationError::Locked { name: name.into(), until: None }),
             false => self.far().delete(name),
         }
     }

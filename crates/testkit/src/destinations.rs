@@ -185,6 +185,11 @@ impl<D: Destination> Destination for Faulty<D> {
         self.inner.delete(name)
     }
 
+    fn check_free(&self, name: &str) -> Result<(), DestinationError> {
+        self.before()?;
+        self.inner.check_free(name)
+    }
+
     fn describe(&self) -> String {
         self.inner.describe()
     }

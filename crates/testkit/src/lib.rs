@@ -6,6 +6,7 @@ pub mod client;
 pub mod committed;
 pub mod counted;
 pub mod destinations;
+pub mod files;
 mod python;
 pub mod s3;
 pub mod server;

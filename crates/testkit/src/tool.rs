@@ -19,7 +19,8 @@ pub fn installed(name: &str) -> PathBuf {
 pub struct Tool {
     child: Child,
     pub endpoint: String,
-    _folder: tempfile::TempDir,
+    /// What it keeps.
+    pub folder: tempfile::TempDir,
 }
 
 impl Tool {
@@ -35,7 +36,7 @@ impl Tool {
         let mut command = command(port, folder.path());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.expect("it can be run");
-        let mut tool = Tool { child, endpoint: format!("http://127.0.0.1:{port}"), _folder: folder };
+        let mut tool = Tool { child, endpoint: format!("http://127.0.0.1:{port}"), folder };
         let until = Instant::now() + Duration::from_secs(30);
         while Instant::now() < until {
             if tool.child.try_wait().expect("it can be asked").is_some() {

@@ -3,6 +3,7 @@
 //! An object is created whole, once, and never overwritten. What exists is what a list says.
 
 pub mod local;
+pub mod lock;
 pub mod memory;
 pub mod objects;
 pub mod sftp;
@@ -13,7 +14,8 @@ use std::path::Path;
 
 use keyark_archive::ReadAt;
 use keyark_crypto::{Secret, SecretBytes};
-use keyark_model::protection::Address;
+use keyark_model::Time;
+use keyark_model::protection::{Address, Lock};
 
 /// Bytes that are read or sent at a time.
 const PIECE: u64 = 8 << 20;
@@ -22,8 +24,12 @@ const PART: &str = ".part-";
 /// Names that one list answers with.
 const PAGE: usize = 50_000;
 
-/// Opens what an address names. A local folder needs no credentials.
-pub fn open(address: &Address, credentials: Option<&Credentials>) -> Result<Box<dyn Destination>, DestinationError> {
+/// Opens what an address names. A local folder needs no credentials; object stores may lock what is created.
+pub fn open(
+    address: &Address,
+    credentials: Option<&Credentials>,
+    lock: Option<Lock>,
+) -> Result<Box<dyn Destination>, DestinationError> {
     Ok(match address {
         Address::Local { path } => Box::new(local::Local::open(Path::new(path))?),
         Address::Sftp { host, path, .. } => {
@@ -32,7 +38,9 @@ pub fn open(address: &Address, credentials: Option<&Credentials>) -> Result<Box<
             Box::new(sftp::Sftp::new(host.clone(), secret, path))
         }
         Address::S3 { bucket, prefix, region, endpoint } => {
-            Box::new(objects::s3(&address.shown(), bucket, prefix, region, endpoint.as_deref(), credentials)?)
+            let shown = address.shown();
+            let bucket = objects::s3(&shown, bucket, prefix, region, endpoint.as_deref(), credentials)?;
+            Box::new(bucket.locking(lock))
         }
         Address::Azure { account, container, prefix, endpoint } => {
             let shown = address.shown();
@@ -94,6 +102,11 @@ pub trait Destination: Send + Sync {
     /// Removes an object; one that is not there is `NotFound`.
     fn delete(&self, name: &str) -> Result<(), DestinationError>;
 
+    /// Whether no lock forbids deleting an object: else `Locked`.
+    fn check_free(&self, _name: &str) -> Result<(), DestinationError> {
+        Ok(())
+    }
+
     /// Where it is, for people; no credentials.
     fn describe(&self) -> String;
 }
@@ -126,8 +139,9 @@ pub enum DestinationError {
     /// It may be a matter of time.
     #[error("it cannot be reached ({0})")]
     Unreachable(String),
-    #[error("{0} is locked there and cannot be deleted yet")]
-    Locked(String),
+    /// Without a time: by a legal hold.
+    #[error("{name} is locked there {}", until.map_or("by a legal hold".into(), |at| format!("until {at}")))]
+    Locked { name: String, until: Option<Time> },
     #[error("{0:?} is no name of an object")]
     BadName(String),
     #[error("{0}")]

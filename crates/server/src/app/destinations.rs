@@ -12,7 +12,7 @@ use keyark_backup::destination::{self, Content, Credentials, DestinationError};
 use keyark_backup::ssh::host_keys;
 use keyark_model::DomainId;
 use keyark_model::access::Right;
-use keyark_model::protection::{Address, DestinationHeader, InstanceHeader};
+use keyark_model::protection::{Address, DestinationHeader, InstanceHeader, Lock, LockMode};
 use keyark_model::ssh::{Host, Login};
 
 use super::core::Core;
@@ -20,6 +20,10 @@ use super::ctx::Ctx;
 use super::error::{AppError, Result};
 use super::records::Stored;
 use super::{App, Handle, Reply};
+
+/// Ways of locking objects, in the words of the wire.
+const LOCK_MODES: [(&str, LockMode); 2] = [("governance", LockMode::Governance), ("compliance", LockMode::Compliance)];
+const LOCK_DAYS: std::ops::RangeInclusive<u32> = 1..=3_660;
 
 /// The kinds of destination, in the words of the wire.
 const KINDS: [&str; 4] = ["local", "s3", "azure", "sftp"];
@@ -29,6 +33,7 @@ impl From<DestinationError> for AppError {
         let code = match e {
             DestinationError::Full(_) => ErrorCode::StorageFull,
             DestinationError::NotFound(_) => ErrorCode::NotFound,
+            DestinationError::Locked { .. } => ErrorCode::Conflict,
             _ => ErrorCode::DestinationFailed,
         };
         AppError::new(code, format!("the destination: {e}"))
@@ -49,7 +54,7 @@ impl Core {
                 "the destination has no credentials: give it some",
             ));
         }
-        Ok(destination::open(&stored.header.address, credentials.as_ref())?)
+        Ok(destination::open(&stored.header.address, credentials.as_ref(), stored.header.lock)?)
     }
 
     /// The system's SSH key, where that is the way in.
@@ -74,6 +79,8 @@ fn shown(ctx: &Ctx, stored: &Stored<DestinationHeader>) -> Result<Destination> {
         name: h.name.clone(),
         kind: h.address.kind().into(),
         address: (ctx.domain()? == DomainId::ROOT).then(|| h.address.shown()),
+        lock_mode: h.lock.and_then(|l| LOCK_MODES.iter().find(|(_, mode)| *mode == l.mode)).map(|(w, _)| (*w).into()),
+        lock_days: h.lock.map(|l| l.days),
         created_at: h.created_at,
     })
 }
@@ -180,6 +187,24 @@ fn credentials_of(address: &Address, given: [(&str, Option<String>); 4]) -> Resu
     Ok(Some(credentials.ok_or_else(|| AppError::invalid(format!("{all}: one line each, and not empty")))?))
 }
 
+/// The lock that was asked for; none: nothing was said of one.
+fn lock_of(address: &Address, mode: Option<&str>, days: Option<u32>) -> Result<Option<Option<Lock>>> {
+    let known = mode.and_then(|mode| LOCK_MODES.iter().find(|(word, _)| *word == mode));
+    match (mode, known, days) {
+        (None, _, None) => Ok(None),
+        (Some("none"), _, None) => Ok(Some(None)),
+        (Some(_), Some((_, mode)), Some(days)) if LOCK_DAYS.contains(&days) => match address {
+            Address::S3 { .. } => Ok(Some(Some(Lock { mode: *mode, days }))),
+            _ => Err(not_of(address.kind(), "lockMode")),
+        },
+        _ => Err(AppError::invalid(format!(
+            "a lock is a lockMode, governance or compliance, with lockDays of {} to {}; the lockMode none has no days",
+            LOCK_DAYS.start(),
+            LOCK_DAYS.end()
+        ))),
+    }
+}
+
 /// Whether two places are one, or one lies in the other: their objects would be taken for each other's.
 fn nested(a: &Address, b: &Address) -> bool {
     match (a, b) {
@@ -232,7 +257,8 @@ impl Handle<DestinationCreate> for App {
             // So that there is one whose public part can be shown.
             ctx.ssh_key().await?;
         }
-        let header = DestinationHeader { name: r.name, address, created_at: ctx.now };
+        let lock = lock_of(&address, r.lock_mode.as_deref(), r.lock_days)?.flatten();
+        let header = DestinationHeader { name: r.name, address, lock, created_at: ctx.now };
         let id = Core::new_id(ctx.now);
         let body = credentials.map(|c| c.to_bytes());
         let write = ctx.core.put(DomainId::ROOT, id, 1, &header, body.as_ref().map_or(b"", |b| b.expose()))?;
@@ -270,7 +296,8 @@ impl Handle<DestinationUpdate> for App {
         ];
         let credentials = credentials_of(&stored.header.address, given)?;
         let name = r.name.unwrap_or_else(|| stored.header.name.clone());
-        let header = DestinationHeader { name, ..stored.header.clone() };
+        let lock = lock_of(&stored.header.address, r.lock_mode.as_deref(), r.lock_days)?.unwrap_or(stored.header.lock);
+        let header = DestinationHeader { name, lock, ..stored.header.clone() };
         let body = credentials.map_or_else(|| ctx.core.open_body(&stored), |c| Ok(c.to_bytes()))?;
         let write = ctx.core.put(DomainId::ROOT, stored.id(), stored.revision() + 1, &header, body.expose())?;
         ctx.commit_in(DomainId::ROOT, stored.id().to_string(), vec![], vec![write]).await?;
@@ -314,6 +341,7 @@ fn check(core: &Core, stored: &Stored<DestinationHeader>, name: &str) -> Destina
         lists: false,
         refuses_overwrite: false,
         deletes: false,
+        locked_until: None,
         problems: Vec::new(),
     };
     let place = match core.destination_open(stored) {
@@ -346,6 +374,16 @@ fn check(core: &Core, stored: &Stored<DestinationHeader>, name: &str) -> Destina
     }
     match place.delete(name) {
         Ok(()) => told.deletes = true,
+        Err(DestinationError::Locked { until, .. }) => {
+            told.locked_until = until;
+            if stored.header.lock.is_none() {
+                told.problems.push(
+                    "the bucket locks what is created there by itself: give this destination a lockMode and lockDays, so that \
+                     epoch files are locked for a day and not for longer"
+                        .into(),
+                );
+            }
+        }
         Err(e) => {
             told.problems.push(format!("deleting: {e}; retention must run elsewhere, with credentials of its own"))
         }

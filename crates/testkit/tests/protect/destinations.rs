@@ -1,8 +1,11 @@
 //! Every destination passes one suite.
 
 use keyark_backup::destination::local::Local;
+use keyark_backup::destination::lock::check_free;
 use keyark_backup::destination::memory::Memory;
-use keyark_backup::destination::{Content, Credentials, Destination, DestinationError, objects};
+use keyark_backup::destination::{Content, Credentials, Destination, DestinationError, list_all, objects};
+use keyark_model::Time;
+use keyark_model::protection::{Lock, LockMode};
 use keyark_testkit::azure::{self, AzureServer};
 use keyark_testkit::destinations::conformance;
 use keyark_testkit::s3::{self, S3Server};
@@ -53,6 +56,71 @@ fn one_of_several_is_kept(place: &dyn Destination) {
     let kept = place.read("a/full/large", 0..20 << 20).unwrap();
     let winner = outcomes.iter().position(|ok| *ok).unwrap() as u8 + 1;
     assert!(kept.iter().all(|b| *b == winner));
+}
+
+#[test]
+fn what_is_deleted_where_versions_are_kept_is_gone_in_every_version() {
+    let server = S3Server::start();
+    let place = server.open(s3::LOCKED, "", s3::ACCESS);
+    conformance(&place);
+    place.create("a/b", Content::Bytes(b"old")).unwrap();
+    // Somebody writes over it, and then hides it.
+    server.ask("PUT", "locked/a/b", &[], "new");
+    assert_eq!(place.read("a/b", 0..3).unwrap(), b"new");
+    server.ask("DELETE", "locked/a/b", &[], "");
+    assert_eq!(place.size("a/b"), Err(DestinationError::NotFound("a/b".into())));
+    assert!(server.files(s3::LOCKED).len() >= 2);
+    place.delete("a/b").unwrap();
+    assert_eq!(server.files(s3::LOCKED), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn what_is_locked_is_not_deleted_and_says_until_when() {
+    let (server, folder) = (S3Server::start(), tempfile::tempdir().unwrap());
+    let large = folder.path().join("large");
+    std::fs::write(&large, vec![7; 17 << 20]).unwrap();
+    let default = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+        <Mode>GOVERNANCE</Mode><Days>10</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+    server.ask("PUT", "locked?object-lock=", &[], default);
+    let written = std::fs::metadata(&large).unwrap().modified().unwrap();
+    let now = written.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as f64;
+    let place = server.open(s3::LOCKED, "", s3::ACCESS);
+    let place = place.locking(Some(Lock { mode: LockMode::Compliance, days: 30 }));
+    let stream = "00000000-0000-0000-0000-000000000001/00000000-0000-0000-0000-000000000002/00000000-0000-0000-0000-000000000003";
+    let days = |until: Time| ((until.0 as f64 / 1e6 - now) / 86_400.0).round() as i64;
+    let locked_for = |name: &str, content: Content<'_>| {
+        let name = format!("{stream}/{name}");
+        place.create(&name, content).unwrap();
+        assert_eq!(place.create(&name, content), Err(DestinationError::Exists(name.clone())));
+        let refused = place.delete(&name).unwrap_err();
+        assert_eq!(place.check_free(&name), Err(refused.clone()));
+        assert!(place.size(&name).is_ok(), "it is there and not hidden");
+        let DestinationError::Locked { until: Some(until), .. } = refused else { panic!("{refused:?}") };
+        days(until)
+    };
+    let full = "full/00000000000000000007-20260131T235959.999999Z.keyark";
+    let epoch = "epoch/00000000-0000-0000-0000-000000000004-00000000-0000-0000-0000-000000000005.json";
+    assert_eq!(locked_for(full, Content::File(&large)), 30);
+    assert_eq!(locked_for(epoch, Content::Bytes(b"x")), 1, "the bucket's own ten days are overridden");
+    let read = place.read(&format!("{stream}/{full}"), 0..17 << 20).unwrap();
+    assert!(read.iter().all(|b| *b == 7));
+    let longest = check_free(&place, &format!("{stream}/"));
+    assert!(matches!(longest, Err(DestinationError::Locked { until: Some(at), .. }) if days(at) == 30), "{longest:?}");
+}
+
+#[test]
+fn with_credentials_that_can_only_create_nothing_is_overwritten_or_deleted() {
+    let server = S3Server::start();
+    for bucket in [s3::BUCKET, s3::LOCKED] {
+        let place = server.open(bucket, "", s3::CREATOR);
+        place.create("a/b", Content::Bytes(b"x")).unwrap();
+        assert_eq!(place.create("a/b", Content::Bytes(b"y")), Err(DestinationError::Exists("a/b".into())));
+        assert_eq!(list_all(&place, "").unwrap().len(), 1);
+        let refused = place.delete("a/b");
+        assert!(matches!(refused, Err(DestinationError::Denied(_))), "{bucket}: {refused:?}");
+        assert_eq!(place.read("a/b", 0..1).unwrap(), b"x");
+        server.open(bucket, "", s3::ACCESS).delete("a/b").unwrap();
+    }
 }
 
 fn denied(place: &dyn Destination) {

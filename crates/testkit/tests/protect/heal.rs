@@ -99,7 +99,7 @@ fn what_may_not_be_deleted_or_has_no_good_copy_is_told() {
     let done = healed(&ground, &locked, &two);
     assert_eq!((done.copied.len(), done.deleted.len(), done.left.len()), (1, 0, 1), "{done:?}");
     assert!(done.left[0].object == logs[4] && done.left[0].what.contains("credentials that may"), "{done:?}");
-    assert!(matches!(locked.delete(&logs[4]), Err(DestinationError::Locked(_))));
+    assert!(matches!(locked.delete(&logs[4]), Err(DestinationError::Locked { .. })));
     // The other one has lost the same.
     let (ground, one, two) = shipped();
     let logs = named(&one, "/log/");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use object_store::azure::MicrosoftAzureBuilder;
 
-use super::{Objects, client_options, other, retry};
+use super::{Dialect, Objects, client_options, other, retry};
 use crate::destination::{Credentials, DestinationError};
 
 /// A container of a storage account. Without credentials those of the environment count. The address of another server than
@@ -31,5 +31,5 @@ pub fn azure(
         builder = builder.with_endpoint(endpoint.into()).with_allow_http(endpoint.starts_with("http://"));
     }
     let store = Arc::new(builder.build().map_err(other)?);
-    Objects::new(store.clone(), store, &[("x-ms-blob-type", "BlockBlob")], prefix, shown)
+    Objects::new(store.clone(), store, Dialect::Azure, prefix, shown)
 }

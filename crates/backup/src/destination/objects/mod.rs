@@ -2,13 +2,16 @@
 
 mod azure;
 mod s3;
+mod signed;
+mod versions;
 
 use std::ops::Range;
-use std::path::Path as FilePath;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
+use keyark_model::Time;
+use keyark_model::protection::Lock;
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig};
@@ -31,10 +34,19 @@ pub struct Objects {
     store: Arc<dyn ObjectStore>,
     signer: Arc<dyn Signer>,
     client: reqwest::Client,
-    /// What a server wants to be told with every object.
-    headers: &'static [(&'static str, &'static str)],
+    dialect: Dialect,
+    lock: Option<Lock>,
+    /// When the server's clock was looked at, and what it showed.
+    clock: Mutex<Option<(Instant, Time)>>,
     prefix: String,
     shown: String,
+}
+
+/// What the library does not even out between servers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    S3,
+    Azure,
 }
 
 fn client_options() -> ClientOptions {
@@ -74,7 +86,7 @@ impl Objects {
     fn new(
         store: Arc<dyn ObjectStore>,
         signer: Arc<dyn Signer>,
-        headers: &'static [(&'static str, &'static str)],
+        dialect: Dialect,
         prefix: &str,
         shown: &str,
     ) -> Result<Objects, DestinationError> {
@@ -82,7 +94,21 @@ impl Objects {
             check_folder(prefix)?;
         }
         let client = reqwest::Client::builder().timeout(LONGEST).build().map_err(other)?;
-        Ok(Objects { store, signer, client, headers, prefix: prefix.into(), shown: shown.into() })
+        Ok(Objects {
+            store,
+            signer,
+            client,
+            dialect,
+            lock: None,
+            clock: Mutex::default(),
+            prefix: prefix.into(),
+            shown: shown.into(),
+        })
+    }
+
+    /// The same place, which locks what is created there.
+    pub fn locking(self, lock: Option<Lock>) -> Objects {
+        Objects { lock, ..self }
     }
 
     fn path(&self, name: &str) -> Result<Path, DestinationError> {
@@ -90,57 +116,36 @@ impl Objects {
         Path::parse(format!("{}{name}", self.prefix)).map_err(|_| DestinationError::BadName(name.into()))
     }
 
+    fn put(&self, name: &str, path: &Path, bytes: Vec<u8>) -> Result<(), DestinationError> {
+        let put = self.store.put_opts(path, bytes.into(), PutOptions::from(PutMode::Create));
+        runtime()?.block_on(put).map(|_| ()).map_err(failed(name))
+    }
+
     /// What a listed path is called here.
     fn own(&self, path: &Path) -> Option<String> {
         path.as_ref().strip_prefix(&self.prefix).map(str::to_owned)
-    }
-
-    /// Streams a file under a signed address, on condition that nothing is there.
-    async fn stream(&self, name: &str, path: &Path, file: &FilePath, size: u64) -> Result<(), DestinationError> {
-        let local = |e: std::io::Error| DestinationError::Other(format!("{}: {e}", file.display()));
-        // A server that refuses at once closes the connection while the file is still on its way: ask first. The
-        // condition decides all the same.
-        match self.store.head(path).await.map_err(failed(name)) {
-            Err(DestinationError::NotFound(_)) => {}
-            Ok(_) => return Err(DestinationError::Exists(name.into())),
-            Err(e) => return Err(e),
-        }
-        let signed = self.signer.signed_url(reqwest::Method::PUT, path, LONGEST).await.map_err(failed(name))?;
-        let content = tokio::fs::File::open(file).await.map_err(local)?;
-        let body = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(content, 1 << 20));
-        let mut request =
-            self.client.put(signed).header("if-none-match", "*").header("content-length", size).body(body);
-        for (name, value) in self.headers {
-            request = request.header(*name, *value);
-        }
-        // The address has the signature in it: no message shows it.
-        let answer = request.send().await.map_err(|e| DestinationError::Unreachable(e.without_url().to_string()))?;
-        match answer.status().as_u16() {
-            200..=299 => Ok(()),
-            409 | 412 => Err(DestinationError::Exists(name.into())),
-            401 | 403 => Err(DestinationError::Denied(format!("{name}: HTTP status {}", answer.status()))),
-            507 => Err(DestinationError::Full(format!("{name}: HTTP status {}", answer.status()))),
-            429 | 500..=599 => Err(DestinationError::Unreachable(format!("{name}: HTTP status {}", answer.status()))),
-            _ => Err(DestinationError::Other(format!("{name}: HTTP status {}", answer.status()))),
-        }
     }
 }
 
 impl Destination for Objects {
     fn create(&self, name: &str, content: Content<'_>) -> Result<(), DestinationError> {
         let path = self.path(name)?;
-        let bytes = match content {
-            Content::Bytes(bytes) => bytes.to_vec(),
-            Content::File(file) => {
-                let size = std::fs::metadata(file).map_err(other)?.len();
-                if size > IN_MEMORY {
-                    return runtime()?.block_on(self.stream(name, &path, file, size));
-                }
-                std::fs::read(file).map_err(other)?
-            }
+        let large = match content {
+            Content::Bytes(_) => false,
+            Content::File(file) => std::fs::metadata(file).map_err(other)?.len() > IN_MEMORY,
         };
-        let put = self.store.put_opts(&path, bytes.into(), PutOptions::from(PutMode::Create));
-        runtime()?.block_on(put).map(|_| ()).map_err(failed(name))
+        let created = match (content, large || self.lock.is_some()) {
+            (content, true) => runtime()?.block_on(self.send(name, &path, content)),
+            (Content::Bytes(bytes), false) => self.put(name, &path, bytes.to_vec()),
+            (Content::File(file), false) => self.put(name, &path, std::fs::read(file).map_err(other)?),
+        };
+        match created {
+            // Servers also refuse so while another request for the name is under way, which may yet fail.
+            Err(DestinationError::Exists(_)) if matches!(self.size(name), Err(DestinationError::NotFound(_))) => {
+                Err(DestinationError::Unreachable(format!("{name}: another request for it was under way")))
+            }
+            created => created,
+        }
     }
 
     fn size(&self, name: &str) -> Result<u64, DestinationError> {
@@ -198,11 +203,12 @@ impl Destination for Objects {
 
     fn delete(&self, name: &str) -> Result<(), DestinationError> {
         let path = self.path(name)?;
-        runtime()?.block_on(async {
-            // Deleting what is not there succeeds in S3.
-            self.store.head(&path).await.map_err(failed(name))?;
-            self.store.delete(&path).await.map_err(failed(name))
-        })
+        runtime()?.block_on(self.remove(name, &path))
+    }
+
+    fn check_free(&self, name: &str) -> Result<(), DestinationError> {
+        let path = self.path(name)?;
+        runtime()?.block_on(self.head(name, &path, None)).map(|_| ())
     }
 
     fn describe(&self) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 
-use super::{Objects, client_options, other, retry};
+use super::{Dialect, Objects, client_options, other, retry};
 use crate::destination::{Credentials, DestinationError};
 
 /// A bucket. Without credentials those of the environment count. `shown`: what it is called in messages.
@@ -32,5 +32,5 @@ pub fn s3(
         builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false).with_allow_http(plain);
     }
     let store = Arc::new(builder.build().map_err(other)?);
-    Objects::new(store.clone(), store, &[], prefix, shown)
+    Objects::new(store.clone(), store, Dialect::S3, prefix, shown)
 }

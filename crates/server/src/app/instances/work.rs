@@ -10,6 +10,7 @@ use keyark_api::backup_instances::{
 };
 use keyark_api::backups::BackupRestore;
 use keyark_archive::Archive;
+use keyark_backup::destination::lock::check_free;
 use keyark_backup::destination::{DestinationError, list_all};
 use keyark_backup::source;
 use keyark_backup::stream::{Catalogue, Chosen, doors};
@@ -18,6 +19,7 @@ use keyark_model::protection::{InstanceHeader, InstanceType, Order};
 use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id, Kind};
 
+use super::There;
 use crate::app::backupkeys::right_of;
 use crate::app::backups::create::Origin;
 use crate::app::backups::items_of;
@@ -252,12 +254,31 @@ impl Handle<BackupInstanceRotateKey> for App {
     }
 }
 
+impl Ctx {
+    /// Refuses where a lock holds what an instance sent, and says until when.
+    async fn nothing_locked(&self, there: Vec<There>) -> Result<Vec<There>> {
+        let core = self.core.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            for there in &there {
+                let place = core.destination_open(&there.stored)?;
+                if let Err(e @ DestinationError::Locked { .. }) = check_free(place.as_ref(), &there.place.folder()) {
+                    let what = format!("nothing was deleted: at {:?} {e}; reset the instance after that", there.name);
+                    return Err(AppError::conflict(what));
+                }
+            }
+            Ok(there)
+        });
+        looked.await.map_err(AppError::internal)?
+    }
+}
+
 impl Handle<BackupInstanceReset> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstanceReset) -> Result<Reply<InstanceWork>> {
         let stored = ctx.instance_own(&r.id)?;
         let names = [stored.header.alias.as_str(), &stored.id().to_string()];
         confirmed(r.confirm.as_deref(), &names, "everything that this instance sent is deleted at every destination")?;
         let there = ctx.there(&stored, None)?;
+        let there = ctx.nothing_locked(there).await?;
         let order = stored.header.order.clone().map(|order| Order { ending: true, ..order });
         // Nothing more is sent from here on.
         ctx.commit_header(&stored, &InstanceHeader { order, ..stored.header.clone() }).await?;

@@ -15,6 +15,7 @@ use keyark_model::{ChangeContent, Kind, Time};
 use keyark_server::recover::{Origin, RecoverError};
 use keyark_testkit::azure::{self, AzureServer};
 use keyark_testkit::client::text;
+pub use keyark_testkit::files::walk;
 use keyark_testkit::s3::{self, S3Server};
 use keyark_testkit::{Client, TestServer};
 use serde_json::{Value, json};
@@ -36,16 +37,6 @@ pub fn protected(by: &Client, kind: &str, destinations: &[&str]) -> String {
 
 pub fn instance(by: &Client, id: &str) -> Value {
     by.get(&format!("/v1/backup-instances/{id}")).ok(200)
-}
-
-/// Every file below a folder.
-pub fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
-    }
-    files
 }
 
 #[test]
@@ -233,6 +224,50 @@ fn a_container_of_azure_blob_is_a_destination() {
     let data = folder.path().join("new");
     recovery_from(&data, Origin::Stream { destination: &place, until: Until::Newest }, &file).unwrap();
     assert_eq!(key_names(&TestServer::start_again(&data).admin), ["k"]);
+}
+
+#[test]
+fn what_is_locked_stays_and_a_reset_says_until_when() {
+    let (server, bucket) = (TestServer::start(), S3Server::start());
+    let with = |more: Value| {
+        let mut fields = json!({ "name": "s3", "kind": "s3", "bucket": s3::LOCKED, "endpoint": bucket.endpoint,
+            "accessKeyId": s3::ACCESS, "secretAccessKey": s3::SECRET });
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.admin.post("/v1/destinations", fields)
+    };
+    for bad in
+        [json!({ "lockMode": "governance" }), json!({ "lockDays": 9 }), json!({ "lockMode": "x", "lockDays": 9 })]
+    {
+        with(bad).fails(ErrorCode::InvalidParam, "governance or compliance, with lockDays of 1 to 3660");
+    }
+    let local = json!({ "name": "nas", "path": "/", "lockMode": "compliance", "lockDays": 9 });
+    server.admin.post("/v1/destinations", local).fails(ErrorCode::InvalidParam, "kind local has no `lockMode`");
+    let made = with(json!({ "lockMode": "compliance", "lockDays": 30 })).ok(201);
+    assert_eq!((&made["lockMode"], &made["lockDays"]), (&json!("compliance"), &json!(30)));
+    let told = server.admin.post("/v1/destinations/s3/check", json!({})).ok(200);
+    assert_eq!((&told["usable"], &told["problems"]), (&json!(true), &json!([])), "{told}");
+    assert!(told["lockedUntil"].is_string(), "{told}");
+
+    let old = backup_key(&server.admin, "system");
+    let id = protected(&server.admin, "system", &["s3"]);
+    server.protect();
+    let path = format!("/v1/backup-instances/{id}");
+    let reset = || server.admin.post(&format!("{path}/reset"), json!({ "confirm": "all" }));
+    reset().fails(ErrorCode::Conflict, "nothing was deleted: at \"s3\"");
+    reset().fails(ErrorCode::Conflict, ".keyark is locked there until 2");
+    // It goes on as before.
+    server.advance(10);
+    server.admin.key(json!({ "name": "k" }));
+    assert_eq!(server.protect(), 1);
+    assert_eq!(instance(&server.admin, &id)["destinations"][0]["error"], Value::Null);
+    // Doors of a key that was revoked stay as long as they are locked, and that is told.
+    let new = backup_key(&server.admin, "system");
+    let rotate = json!({ "backupKey": new, "revokeOld": true, "confirm": "all" });
+    let job = server.admin.post(&format!("{path}/rotate-key"), rotate).ok(202);
+    let done = keyark_testkit::client::job_ended(&server.admin, &text(&job, "jobId"));
+    assert_eq!(done["result"]["removed"], 0, "{done}");
+    let kept = done["result"]["notRemoved"].to_string();
+    assert!(kept.contains(&format!("-{old}.json is locked there until 2")), "{done}");
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! Requests that the library has no call for, under addresses that it signs.
+
+use std::path::Path as FilePath;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use keyark_crypto::hash::Sha256;
+use keyark_model::Time;
+use keyark_model::protection::LockMode;
+use object_store::path::Path;
+use object_store::signer::SignedUrlOptions;
+use object_store::{HeaderMap, HeaderValue, ObjectStoreExt as _};
+use reqwest::{Body, Method, Response};
+
+use super::{Dialect, IN_MEMORY, LONGEST, Objects, failed, other};
+use crate::destination::{Content, DestinationError, lock};
+
+/// Bytes of a file that are sent at a time.
+const PIECE: usize = 1 << 20;
+/// For how long a look at the server's clock counts.
+const CLOCK_KEPT: Duration = Duration::from_secs(3600);
+/// Of the answer to a refused request so much is looked at.
+const REASON: usize = 2_000;
+
+/// What one request says besides its method and path.
+#[derive(Default)]
+pub(super) struct Ask<'a> {
+    pub query: &'a [(&'a str, &'a str)],
+    /// Headers that the signature covers; S3 wants that of those that begin with `x-amz-`.
+    pub signed: HeaderMap,
+    pub plain: HeaderMap,
+    pub body: Option<Body>,
+}
+
+impl Objects {
+    /// The address has the signature in it: no message shows it.
+    pub(super) async fn request(
+        &self,
+        method: Method,
+        path: &Path,
+        ask: Ask<'_>,
+    ) -> Result<Response, DestinationError> {
+        let mut options = SignedUrlOptions::new().with_query(ask.query.iter().copied());
+        options.signed_headers = ask.signed.clone();
+        let url = self.signer.signed_url_opts(method.clone(), path, LONGEST, &options);
+        let url = url.await.map_err(failed(path.as_ref()))?;
+        let mut request = self.client.request(method, url).headers(ask.signed).headers(ask.plain);
+        if let Some(body) = ask.body {
+            request = request.body(body);
+        }
+        request.send().await.map_err(|e| DestinationError::Unreachable(e.without_url().to_string()))
+    }
+
+    /// Sends an object as it comes out of its file, on condition that nothing is there, locked if this place locks.
+    pub(super) async fn send(&self, name: &str, path: &Path, content: Content<'_>) -> Result<(), DestinationError> {
+        let size = match content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File(file) => std::fs::metadata(file).map_err(other)?.len(),
+        };
+        // A server that refuses at once closes the connection while a large file is still on its way: ask first. The
+        // condition decides all the same.
+        if size > IN_MEMORY {
+            match self.store.head(path).await.map_err(failed(name)) {
+                Err(DestinationError::NotFound(_)) => {}
+                Ok(_) => return Err(DestinationError::Exists(name.into())),
+                Err(e) => return Err(e),
+            }
+        }
+        let mut ask = Ask::default();
+        ask.plain.insert("if-none-match", HeaderValue::from_static("*"));
+        if self.dialect == Dialect::Azure {
+            ask.plain.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
+        }
+        if let Some(lock) = self.lock {
+            let days = i64::from(lock::days(name, lock.days));
+            ask.signed = retention(lock.mode, self.now(path).await?.plus_seconds(86_400 * days), &content)?;
+        }
+        ask.plain.insert("content-length", size.into());
+        ask.body = Some(body(content).await?);
+        let answer = self.request(Method::PUT, path, ask).await?;
+        match answer.status().is_success() {
+            true => Ok(()),
+            false => Err(refused(name, answer).await),
+        }
+    }
+
+    /// The server's own time, asked for now and then: how long something stays locked is for its clock to say.
+    async fn now(&self, path: &Path) -> Result<Time, DestinationError> {
+        let kept = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((asked, then)) = kept.filter(|(asked, _)| asked.elapsed() < CLOCK_KEPT) {
+            return Ok(then.plus_seconds(asked.elapsed().as_secs() as i64));
+        }
+        let now = server_time(self.request(Method::HEAD, path, Ask::default()).await?.headers())?;
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), now));
+        Ok(now)
+    }
+}
+
+async fn body(content: Content<'_>) -> Result<Body, DestinationError> {
+    Ok(match content {
+        Content::Bytes(bytes) => bytes.to_vec().into(),
+        Content::File(path) => {
+            let file = tokio::fs::File::open(path).await.map_err(other)?;
+            Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(file, PIECE))
+        }
+    })
+}
+
+/// The headers that lock an object of S3; with them S3 wants a checksum.
+fn retention(mode: LockMode, until: Time, content: &Content<'_>) -> Result<HeaderMap, DestinationError> {
+    let mode = match mode {
+        LockMode::Governance => "GOVERNANCE",
+        LockMode::Compliance => "COMPLIANCE",
+    };
+    let until = jiff::Timestamp::from_second(until.unix_seconds()).map_err(other)?.to_string();
+    let mut hash = Sha256::default();
+    match content {
+        Content::Bytes(bytes) => hash.update(bytes),
+        Content::File(path) => hash_file(path, &mut hash).map_err(other)?,
+    }
+    let sum = base64_simd::STANDARD.encode_to_string(hash.finish().0);
+    let fields = [
+        ("x-amz-object-lock-mode", mode),
+        ("x-amz-object-lock-retain-until-date", &until),
+        ("x-amz-checksum-sha256", &sum),
+    ];
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.insert(name, HeaderValue::from_str(value).map_err(other)?);
+    }
+    Ok(headers)
+}
+
+fn hash_file(path: &FilePath, hash: &mut Sha256) -> std::io::Result<()> {
+    use std::io::Read as _;
+    let mut file = std::fs::File::open(path)?;
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(()),
+            n => hash.update(&piece[..n]),
+        }
+    }
+}
+
+/// When a server answered, by its own clock.
+pub(super) fn server_time(headers: &HeaderMap) -> Result<Time, DestinationError> {
+    let date = headers.get("date").and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+    let date = date.ok_or_else(|| other("the server does not say what time it is there"))?;
+    Ok(Time(date.timestamp().as_microsecond()))
+}
+
+/// Why a server did not do it, with the reason that it gives.
+pub(super) async fn refused(name: &str, answer: Response) -> DestinationError {
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    let text: String = text.chars().take(REASON).collect();
+    let reason: Vec<&str> = ["Code", "Message"].iter().filter_map(|tag| element(&text, tag)).collect();
+    let told = format!("{name}: HTTP status {status} {}", reason.join(": "));
+    match status.as_u16() {
+        404 => DestinationError::NotFound(name.into()),
+        409 | 412 => DestinationError::Exists(name.into()),
+        401 | 403 => DestinationError::Denied(told),
+        507 => DestinationError::Full(told),
+        408 | 429 | 500 | 502..=599 => DestinationError::Unreachable(told),
+        _ => DestinationError::Other(told),
+    }
+}
+
+/// The text of the first element of this name.
+pub(super) fn element<'x>(xml: &'x str, tag: &str) -> Option<&'x str> {
+    let inside = xml.split_once(&format!("<{tag}>"))?.1;
+    Some(inside.split_once(&format!("</{tag}>"))?.0)
+}
