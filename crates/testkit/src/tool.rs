@@ -15,9 +15,12 @@ pub fn installed(name: &str) -> PathBuf {
     target.join("tools").join(name)
 }
 
+const LOG: &str = "tool.log";
+
 /// A server that answers; it ends with the value.
 pub struct Tool {
     child: Child,
+    pub port: u16,
     pub endpoint: String,
     /// What it keeps.
     pub folder: tempfile::TempDir,
@@ -34,9 +37,10 @@ impl Tool {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
         let mut command = command(port, folder.path());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let log = std::fs::File::create(folder.path().join(LOG)).expect("a file");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         let child = child.expect("it can be run");
-        let mut tool = Tool { child, endpoint: format!("http://127.0.0.1:{port}"), folder };
+        let mut tool = Tool { child, port, endpoint: format!("http://127.0.0.1:{port}"), folder };
         let until = Instant::now() + Duration::from_secs(30);
         while Instant::now() < until {
             if tool.child.try_wait().expect("it can be asked").is_some() {
@@ -47,7 +51,17 @@ impl Tool {
             }
             std::thread::yield_now();
         }
-        panic!("the server does not answer: {command:?}");
+        panic!("the server does not answer: {command:?}\n{}", tool.log());
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it said on its standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
     }
 }
 
