@@ -21,6 +21,7 @@ const HELP: &[(&str, &str)] = &[
     ("largest_upload", "Largest uploaded file in bytes"),
     ("audit", "When a usage record is on disk: batched (within 200 ms), or before-answer"),
     ("audit_days", "Days that usage records are kept"),
+    ("log_max_lag", "Hours after which a destination that does not answer holds destroyed content no longer"),
     ("time_zone", "At whose midnight backup instances make their daily full archive"),
 ];
 

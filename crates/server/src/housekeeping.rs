@@ -101,7 +101,7 @@ pub fn chores(app: &App, core: &Core, now: Time) -> Result<u64> {
         return Ok(0);
     }
     let ended = expire(core, app.believed())?;
-    app.protection.purge_shipped(core, now)?;
+    app.protection.purge_shipped(core, app.settings.max_lag(), now)?;
     Ok(ended)
 }
 

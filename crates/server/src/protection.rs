@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use keyark_backup::stream::{Catalogue, ShipError, Shipper, Shipping, StreamPlace, owner, retain};
 use keyark_backup::{Destination, DestinationError};
 use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Order, midnight};
-use keyark_model::system::BackupKeyHeader;
+use keyark_model::system::{BackupKeyHeader, NodeHeader};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Time};
 
 use crate::app::core::Core;
@@ -71,15 +71,22 @@ pub struct Protection {
 
 impl Core {
     fn enabled(&self, now: Time) -> Result<Vec<(Stored<InstanceHeader>, Order)>> {
-        let all = self.load_all::<InstanceHeader>(DomainId::ROOT)?;
-        let enabled = all.into_iter().filter(|i| i.header.state(now) == InstanceState::Enabled);
-        let ordered = enabled.filter_map(|i| i.header.order.clone().map(|order| (i, order)));
-        Ok(ordered.filter(|(_, order)| !order.ending).collect())
+        let all = self.instances()?;
+        let enabled = all.iter().filter(|i| i.header.state(now) == InstanceState::Enabled);
+        let ordered = enabled.filter_map(|i| {
+            let order = i.header.order.clone().filter(|order| !order.ending)?;
+            Some((Stored { record: i.record.clone(), header: i.header.clone() }, order))
+        });
+        Ok(ordered.collect())
     }
 
     /// Whether something that is destroyed in a domain now has still to be sent somewhere.
     pub fn still_to_ship(&self, domain: DomainId, now: Time) -> Result<bool> {
-        Ok(self.enabled(now)?.iter().any(|(i, _)| i.header.domain.is_none_or(|d| d == domain)))
+        let sends = |i: &&Stored<InstanceHeader>| {
+            i.header.state(now) == InstanceState::Enabled && i.header.order.as_ref().is_some_and(|o| !o.ending)
+        };
+        let all = self.instances()?;
+        Ok(all.iter().filter(sends).any(|i| i.header.domain.is_none_or(|d| d == domain)))
     }
 
     /// What a record was before leaves the log: at once, or once every stream has it (rules C5).
@@ -155,21 +162,34 @@ impl Protection {
     }
 }
 
+/// The node record that says up to which entry of which life the log was looked through.
+const PURGED: &str = "purged";
+/// Entries between two such marks: so many are looked through once more after a start.
+const PURGED_STEP: u64 = 10_000;
+
 /// Records that an entry of such an action made unreadable for good; deletions are told by their changes.
 const DESTROYING: [&str; 2] = ["key_destroy", "secret_destroy"];
 
 impl Protection {
-    /// What was destroyed leaves the log's history once every enabled stream has it everywhere (rules C5). After a start the
-    /// whole log is looked through: forgetting twice is forgetting once.
-    pub fn purge_shipped(&self, core: &Core, now: Time) -> Result<()> {
+    /// What was destroyed leaves the log's history once every enabled stream has it everywhere (rules C5), or when a destination
+    /// has not taken it for `max_lag` seconds: that one needs a full archive then, and begins with one, since a day has passed. A start begins where the last mark stands;
+    /// forgetting twice is forgetting once.
+    pub fn purge_shipped(&self, core: &Core, max_lag: i64, now: Time) -> Result<()> {
         let mut upto = core.store.head().seq;
+        let old = core.store.audit_start(now.plus_seconds(-max_lag))?;
         for (_, order) in core.enabled(now)? {
             for destination in &order.destinations {
-                upto = upto.min(self.told(core, &order, *destination).shipped.unwrap_or(0));
+                upto = upto.min(self.told(core, &order, *destination).shipped.unwrap_or(0).max(old));
             }
         }
         let mut purged = lock(&self.purged);
-        let from = purged.filter(|(life, _)| *life == core.incarnation).map_or(core.store.base()?.seq, |(_, seq)| seq);
+        let mark = core.load_named::<NodeHeader>(DomainId::ROOT, PURGED).ok();
+        let marked =
+            mark.as_ref().and_then(|m| m.header.public.strip_prefix(&format!("{} ", core.incarnation))?.parse().ok());
+        let from = match *purged {
+            Some((life, seq)) if life == core.incarnation => seq,
+            _ => marked.unwrap_or(core.store.base()?.seq),
+        };
         let mut after = from;
         while after < upto {
             let page = core.store.audit(Some(after), 2000, None, false)?;
@@ -184,7 +204,16 @@ impl Protection {
                 }
             }
         }
-        *purged = Some((core.incarnation, from.max(upto)));
+        let done = from.max(upto);
+        *purged = Some((core.incarnation, done));
+        if done >= marked.unwrap_or(0) + PURGED_STEP {
+            let header = NodeHeader { name: PURGED.into(), public: format!("{} {done}", core.incarnation) };
+            let write = match &mark {
+                Some(stored) => core.put_header(stored, &header)?,
+                None => core.put(DomainId::ROOT, Core::new_id(now), 1, &header, b"")?,
+            };
+            core.commit_as_system(now, DomainId::ROOT, "log_purged", vec![], vec![write])?;
+        }
         Ok(())
     }
 }

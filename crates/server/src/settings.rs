@@ -31,6 +31,9 @@ pub struct Settings {
     pub audit: AuditMode,
     /// Days that usage records are kept.
     pub audit_days: u32,
+    /// Hours that a destination which does not answer keeps destroyed content in the log, 24 at least; after that it needs a full
+    /// archive.
+    pub log_max_lag: u32,
     /// At whose midnight backup instances make their daily full archive.
     pub time_zone: Zone,
 }
@@ -78,6 +81,13 @@ pub enum AuditMode {
     BeforeAnswer,
 }
 
+impl Settings {
+    /// Seconds of `log_max_lag`.
+    pub fn max_lag(&self) -> i64 {
+        i64::from(self.log_max_lag.max(24)) * 3600
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -90,6 +100,7 @@ impl Default for Settings {
             largest_upload: 64 << 30,
             audit: AuditMode::Batched,
             audit_days: 30,
+            log_max_lag: 72,
             time_zone: Zone("UTC".into()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use keyark_api::ErrorCode;
 use keyark_api::domains::Quotas;
@@ -11,13 +11,14 @@ use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_FIRST, SEALS_PER_GENERATIO
 use keyark_crypto::seal::{Kek, generation_of};
 use keyark_crypto::sign::Signer;
 use keyark_crypto::{Secret, random};
+use keyark_model::protection::InstanceHeader;
 pub use keyark_model::system::{KekHeader, NodeHeader, SettingHeader};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, Record, RecordFacts, SystemId, Time};
 use keyark_store::{Batch, Committed, Draft, Must, Page, Store, Write, failpoint};
 
 use super::error::{AppError, Result};
 use super::keys::material::KeyCache;
-use super::records::record_name;
+use super::records::{Stored, record_name};
 
 /// The store with everything that opens it.
 pub struct Core {
@@ -37,6 +38,8 @@ pub struct Core {
     pub(super) counting: Mutex<()>,
     /// Open keys.
     pub keys: KeyCache,
+    /// Every backup instance, until one changes.
+    instances: Mutex<Option<Arc<Vec<Stored<InstanceHeader>>>>>,
     /// How it was found that this state is an older one than what it sent itself.
     rolled_back: OnceLock<String>,
     /// Quotas of domains, each good for the epoch that stands beside it.
@@ -72,6 +75,7 @@ impl Core {
             reserving: Mutex::new(()),
             counting: Mutex::new(()),
             keys: KeyCache::new(KEYS_OPEN),
+            instances: Mutex::default(),
             rolled_back: OnceLock::new(),
             quotas: Mutex::default(),
         }
@@ -121,11 +125,24 @@ impl Core {
         Err(AppError::new(ErrorCode::StoreRolledBack, what))
     }
 
+    /// Every backup instance. Asked for each destroyed version and every second, so they are remembered.
+    pub fn instances(&self) -> Result<Arc<Vec<Stored<InstanceHeader>>>> {
+        // Held while they are loaded: a change waits, and then drops what it made old.
+        let mut known = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(all) = known.as_ref() {
+            return Ok(all.clone());
+        }
+        let all = Arc::new(self.load_all::<InstanceHeader>(DomainId::ROOT)?);
+        *known = Some(all.clone());
+        Ok(all)
+    }
+
     /// Drops what is remembered of changed records: open keys, and who callers are.
     pub fn changed(&self, records: &[(DomainId, Kind, Id)]) {
         for (domain, kind, id) in records {
             match kind {
                 Kind::Key => self.keys.forget(*domain, *id),
+                Kind::BackupInstance => *self.instances.lock().unwrap_or_else(PoisonError::into_inner) = None,
                 Kind::User | Kind::Group | Kind::Session | Kind::Domain => {
                     self.epoch.fetch_add(1, Ordering::Release);
                 }

@@ -186,7 +186,7 @@ impl Handle<BackupInstanceDrill> for App {
 }
 
 /// What an instance's state asks for.
-fn alarms_of(i: &BackupInstance, now: Time, out: &mut Vec<Alarm>) {
+fn alarms_of(i: &BackupInstance, max_lag: i64, now: Time, out: &mut Vec<Alarm>) {
     let mut say = |code: &str, message: String| {
         out.push(Alarm { code: code.into(), resource: i.alias.clone(), message });
     };
@@ -211,6 +211,16 @@ fn alarms_of(i: &BackupInstance, now: Time, out: &mut Vec<Alarm>) {
     for d in &i.destinations {
         if let Some(error) = &d.error {
             say("destination_failing", format!("{}: {error}", d.name));
+        }
+        if d.lag.is_some_and(|lag| lag > max_lag) {
+            say(
+                "destination_needs_full",
+                format!(
+                    "{}: nothing arrived for longer than log_max_lag; the log waits for it no longer, and it gets a full archive when \
+                     it is back",
+                    d.name
+                ),
+            );
         }
         if let Some(findings) = d.findings.filter(|n| *n > 0) {
             say(
@@ -237,7 +247,7 @@ impl Ctx {
         for stored in self.core.load_all::<InstanceHeader>(DomainId::ROOT)? {
             if self.sees_scope(stored.header.domain)? {
                 let shown = self.instance_shown(&stored)?;
-                alarms_of(&shown, self.now, &mut alarms);
+                alarms_of(&shown, self.app.settings.max_lag(), self.now, &mut alarms);
                 instances.push(shown);
             }
         }

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod instances;
+mod lag;
 mod proofs;
 mod rolled_back;
 mod shred;

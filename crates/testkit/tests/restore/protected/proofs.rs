@@ -154,7 +154,7 @@ fn a_drill_restores_proves_and_signs_and_alarms_say_what_is_missing() {
     }
     // Nobody ships, nobody drills.
     server.advance_days(32);
-    assert_eq!(alarms(), ["drill_overdue", "not_protected", "too_old"]);
+    assert_eq!(alarms(), ["destination_needs_full", "drill_overdue", "not_protected", "too_old"]);
     let status = server.admin.get("/v1/protection/status").ok(200);
     assert_eq!(status["instances"].as_array().unwrap().len(), 2);
 }
