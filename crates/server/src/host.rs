@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use keyark_crypto::Secret;
 
+use crate::app::watch::timer;
 use crate::app::{App, Clock};
 use crate::boot::{self, BootError, Folder};
 use crate::housekeeping;
 use crate::http::serve::Server;
 use crate::http::tls;
 use crate::settings::Settings;
-use crate::watch::timer;
 
 /// A server that is ready to run.
 pub struct Host {

@@ -10,7 +10,6 @@ pub mod http;
 pub mod protection;
 pub mod recover;
 pub mod settings;
-pub mod watch;
 
 pub use app::{App, Ctx, Handle, Reply};
 pub use boot::{BootError, Folder};

@@ -8,6 +8,7 @@ pub mod idempotency;
 mod position;
 pub mod records;
 pub mod usage;
+pub mod watch;
 
 pub mod auth;
 pub mod backupkeys;
@@ -44,12 +45,12 @@ pub use error::{AppError, Result};
 use self::counters::Counters;
 use self::idempotency::Idempotency;
 use self::usage::Trace;
+use self::watch::ClockWatch;
 use crate::access::{Argon, Lockout, PrincipalCache};
 use crate::audit::{Named, Room, UsageError, UsageLog};
 use crate::boot::Folder;
 use crate::protection::Protection;
 use crate::settings::{AuditMode, Settings};
-use crate::watch::ClockWatch;
 
 /// The clock: the one place where time enters.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;

@@ -2,6 +2,7 @@
 
 mod base;
 mod clock;
+mod continuous;
 #[path = "../figures/mod.rs"]
 mod figures;
 mod least;
@@ -163,7 +164,7 @@ fn restore(base: &Base, archive: &Path, folder: &Path, budget: Duration) -> Outc
 }
 
 /// Starts the count of the highest memory anew where the kernel allows it; gives what is resident now, in MiB.
-fn peak_reset() -> Outcome<f64> {
+pub fn peak_reset() -> Outcome<f64> {
     // Refused: the peak is that of everything before, so the figure is only too large.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     memory(std::process::id(), "VmRSS")

@@ -5,33 +5,43 @@ use std::io::Write as _;
 use std::path::Path;
 
 use keyark_backup::destination::local::Local;
-use keyark_backup::destination::{Found, list_all};
+use keyark_backup::destination::{Destination, Found, list_all};
 use keyark_backup::source::SourceError;
 use keyark_backup::stream::point::{self, Opener};
 use keyark_backup::stream::{
     Catalogue, Chosen, PointError, SegmentName, Shipper, Shipping, StreamObject, StreamPlace, Until, ship::Shipped,
 };
 use keyark_crypto::seal::RecordName;
-use keyark_model::{Kind, Outcome as Ended, Time};
+use keyark_model::{Id, Kind, Outcome as Ended, Time};
 use keyark_store::{Batch, Draft, Page, Write};
 use keyark_testkit::counted::Counted;
 use uuid::Uuid;
 
 use crate::base::{Base, NOW, domain};
 use crate::clock::{Spent, timed};
+use crate::continuous;
 use crate::figures::{Figure, Outcome, Target, number};
 
 /// Entries that one commit brings.
-const BATCH: usize = 200;
+const BATCH: u64 = 200;
 const STREAM: Uuid = Uuid::from_u128(1);
+/// Seals for what is changed under load.
+const SPARE: u64 = 200_000;
 
 impl Base {
-    fn ship(&self, shipper: &mut Shipper, to: &Local, spool: &Path, now: Time) -> Outcome<Shipped> {
+    pub fn ship(
+        &self,
+        shipper: &mut Shipper,
+        stream: Uuid,
+        to: &dyn Destination,
+        spool: &Path,
+        now: Time,
+    ) -> Outcome<Shipped> {
         let shipping = Shipping {
             store: &self.store,
             keyring: &self.keyring,
             signer: &self.signer,
-            stream: STREAM,
+            stream,
             domain: None,
             backup_key: self.backup_key,
             backup_key_material: &self.backup_key_material,
@@ -48,30 +58,40 @@ impl Base {
     fn change_all(&self, now: Time) -> Outcome<u64> {
         let (mut after, mut changed) = (None, 0);
         loop {
-            let page = Page { after, limit: BATCH as u64, ..Page::default() };
-            let records = self.store.page(domain(), Kind::Key, &page)?;
-            let Some(last) = records.last() else { return Ok(changed) };
-            after = Some(last.id);
-            let mut entries = Vec::new();
-            for r in records {
-                let named = |revision| RecordName { domain: r.domain, kind: r.kind, id: r.id, version: 0, revision };
-                let body = self.keyring.open(&named(r.revision), &r.header, &r.body)?;
-                let revision = r.revision + 1;
-                let body = self.keyring.seal(&named(revision), &r.header, body.expose())?;
-                let change = Write::Put { kind: r.kind, id: r.id, revision, header: r.header, body, purge: false };
-                entries.push(Draft {
-                    domain: domain(),
-                    actor: "local|bench".into(),
-                    request_id: String::new(),
-                    action: "key_update".into(),
-                    target: String::new(),
-                    outcome: Ended::Success,
-                    changes: vec![change],
-                });
+            let (next, some) = self.change(after, BATCH, now)?;
+            changed += some;
+            match next {
+                None => return Ok(changed),
+                next => after = next,
             }
-            changed += entries.len() as u64;
-            self.store.commit(Batch { must: Vec::new(), entries }, now)?;
         }
+    }
+
+    /// Writes the next keys once more in one commit, an entry for each; behind which one to go on, and how many. After the last
+    /// one it begins anew.
+    pub fn change(&self, after: Option<Id>, limit: u64, now: Time) -> Outcome<(Option<Id>, u64)> {
+        let records = self.store.page(domain(), Kind::Key, &Page { after, limit, ..Page::default() })?;
+        let Some(last) = records.last().map(|r| r.id) else { return Ok((None, 0)) };
+        let mut entries = Vec::new();
+        for r in records {
+            let named = |revision| RecordName { domain: r.domain, kind: r.kind, id: r.id, version: 0, revision };
+            let body = self.keyring.open(&named(r.revision), &r.header, &r.body)?;
+            let revision = r.revision + 1;
+            let body = self.keyring.seal(&named(revision), &r.header, body.expose())?;
+            let change = Write::Put { kind: r.kind, id: r.id, revision, header: r.header, body, purge: false };
+            entries.push(Draft {
+                domain: domain(),
+                actor: "local|bench".into(),
+                request_id: String::new(),
+                action: "key_update".into(),
+                target: String::new(),
+                outcome: Ended::Success,
+                changes: vec![change],
+            });
+        }
+        let changed = entries.len() as u64;
+        self.store.commit(Batch { must: Vec::new(), entries }, now)?;
+        Ok((Some(last), changed))
     }
 }
 
@@ -81,10 +101,10 @@ pub fn run(base: &Base, folder: &Path, plain: Spent) -> Outcome {
     std::fs::create_dir(&there)?;
     std::fs::create_dir(&spool)?;
     let (place, mut shipper) = (Local::open(&there)?, Shipper::default());
-    base.keyring.reserved(keyark_crypto::keyring::KekOwner::Domain(domain()), 1, 3 * keys);
-    base.ship(&mut shipper, &place, &spool, NOW)?;
+    base.keyring.reserved(keyark_crypto::keyring::KekOwner::Domain(domain()), 1, 3 * keys + SPARE);
+    base.ship(&mut shipper, STREAM, &place, &spool, NOW)?;
     let changed = base.change_all(NOW.plus_seconds(10))?;
-    let (sent, shipped) = timed(|| base.ship(&mut shipper, &place, &spool, NOW.plus_seconds(20)))?;
+    let (sent, shipped) = timed(|| base.ship(&mut shipper, STREAM, &place, &spool, NOW.plus_seconds(20)))?;
     let raw = written_raw(&folder.join("raw-bytes"), sent.bytes)?;
     Figure::new(format!("ship {changed} changes: entries a second"), sent.entries as f64 / shipped.wall, "/s")
         .note(format!("{} s CPU", number(shipped.cpu)))
@@ -157,8 +177,10 @@ pub fn run(base: &Base, folder: &Path, plain: Spent) -> Outcome {
         .note(format!("a list of the bench's own folder: {} ms", number(list.wall * 1e3)))
         .target(Target::AtMost(1.0))
         .print();
+    continuous::proofs(base, &place, &stream, &spool)?;
     std::fs::remove_dir_all(&there)?;
-    Ok(())
+    continuous::age(base, folder, &spool)?;
+    continuous::day(base, &spool)
 }
 
 #[derive(Debug)]

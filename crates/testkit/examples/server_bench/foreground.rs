@@ -23,10 +23,53 @@ pub fn foreground(bench: &Bench) -> Outcome {
     let key = json!({ "scope": "system", "isDefault": true });
     bench.call("POST", "/v1/backupkeys", &bench.token()?, &key)?;
     figure(bench, "encrypt 32 B", Bench::encrypting)?;
-    figure(bench, "create keys", Bench::creating)
+    figure(bench, "create keys", Bench::creating)?;
+    protected(bench)
 }
 
-fn figure(bench: &Bench, what: &str, work: fn(&Bench, &str) -> Work) -> Outcome {
+/// The same with everything sent to a folder every second, and without.
+fn protected(bench: &Bench) -> Outcome {
+    let (length, address) = (bench.slice / 2, bench.dial.address);
+    let works: [(&str, Make); 2] = [("encrypt 32 B", Bench::encrypting), ("create keys", Bench::creating)];
+    let mut peaks = Vec::new();
+    for (_, work) in works {
+        peaks.push(run(address, None, length, &work(bench, &bench.token()?))?.per_second);
+    }
+    let measured = || -> Outcome<Vec<f64>> {
+        let mut all = Vec::new();
+        for ((_, work), peak) in works.iter().zip(&peaks) {
+            let work = work(bench, &bench.token()?);
+            let p99 = |_| Ok(run(address, Some(peak / 2.0), length, &work)?.p99);
+            all.push(median((0..RUNS).map(p99).collect::<Outcome<Vec<_>>>()?));
+        }
+        Ok(all)
+    };
+    let without = measured()?;
+    let there = bench.folder.path().join("there");
+    std::fs::create_dir(&there)?;
+    let token = bench.token()?;
+    let call = |path: &str, body: Value| bench.call("POST", path, &token, &body);
+    call("/v1/destinations", json!({ "name": "there", "path": there }))?;
+    let made = call("/v1/backup-instances", json!({ "type": "system", "alias": "all" }))?;
+    let path = format!("/v1/backup-instances/{}", made["id"].as_str().ok_or("an instance without an id")?);
+    call(&format!("{path}/enable"), json!({ "destinations": ["there"], "interval": 1 }))?;
+    while bench.call("GET", &path, &token, &Value::Null)?["protectedUntil"].is_null() {
+        std::thread::sleep(POLL);
+    }
+    for (((what, _), with), without) in works.iter().zip(measured()?).zip(without) {
+        Figure::new(format!("{what} at half of the peak while everything is protected: p99"), with, "ms")
+            .note(format!("{} keys, sent every second", bench.count()))
+            .limit(without, "unprotected")
+            .target(Target::Ratio(1.5))
+            .print();
+    }
+    Ok(())
+}
+
+/// Makes a sort of requests under a token.
+type Make = fn(&Bench, &str) -> Work;
+
+fn figure(bench: &Bench, what: &str, work: Make) -> Outcome {
     let length = bench.slice / 2;
     let address = bench.dial.address;
     let peak = run(address, None, length, &work(bench, &bench.token()?))?.per_second;

@@ -114,7 +114,7 @@ fn what_is_read_in_parts_is_as_safe_as_all_of_it() {
 fn a_point_of_chosen_records_is_taken_for_no_whole_one() {
     let (ground, place) = shipped();
     let point = ground.point_of(&place, STREAM, Until::Newest, &chosen([3])).unwrap();
-    point.with_links::<_, PointError>(|links| Ok(assert!(!links.unfiltered()))).unwrap();
+    assert!(!point.with_links::<_, PointError>(|links| Ok(links.unfiltered())).unwrap());
     let nothing = Chosen { domain: domain(1), records: BTreeSet::new() };
     let point = ground.point_of(&place, STREAM, Until::Newest, &nothing).unwrap();
     assert!(Ground::held(&point).unwrap().is_empty());

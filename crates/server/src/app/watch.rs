@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use keyark_model::Time;
 
-use crate::app::Timer;
+use super::Timer;
 
 /// A clock that is further ahead than this of what is known is doubted; µs.
 const AHEAD: i64 = 3_600_000_000;
