@@ -147,7 +147,7 @@ fn what_cannot_be_scheduled_is_refused() {
         (with("operation", json!("dance")), "operation is"),
         (with("name", json!(" ")), "has a name"),
         (with("run_on", json!("node7")), "run_on is any"),
-        (with("database_backup_params", json!({ "scope": "domain", "do_scp": true })), "transfers"),
+        (with("database_backup_params", json!({ "scope": "domain", "do_scp": true })), "connection"),
         (with("database_backup_params", json!({ "scope": "domain", "retentionCount": 0 })), "1 or more"),
         (with("database_backup_params", json!({ "scope": "domain", "tiedToHSM": true })), "HSM"),
         (with("instance_params", json!({ "instance": "x" })), "alone"),

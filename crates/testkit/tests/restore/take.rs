@@ -24,6 +24,9 @@ pub fn furnished(server: &TestServer) -> TestDomain {
     let path = server.settings.data.join("nas");
     std::fs::create_dir(&path).unwrap();
     server.admin.post("/v1/destinations", json!({ "name": "nas", "path": path })).ok(201);
+    let host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBHZ+4Go6hvD+xGhnYzgHdXAGJsq+kgJZ7lqtZ4XcCVB";
+    let connection = json!({ "name": "offsite", "host": "h", "username": "u", "password": "p", "path_to": "p", "public_key": host_key });
+    server.admin.post("/v1/connectionmgmt/services/scp/connections", connection).ok(201);
     let schedule =
         json!({ "name": "nightly", "operation": "database_backup", "run_at": "0 3 * * *", "disabled": true });
     server.admin.post("/v1/scheduler/job-configs", schedule).ok(201);
