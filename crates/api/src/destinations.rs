@@ -23,6 +23,18 @@ pub struct Destination {
     /// Days for which full archives and merged segments are locked; all else is for a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_days: Option<u32>,
+    /// The most bytes that are sent there in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second_out: Option<u32>,
+    /// The most bytes that are fetched from there in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second_in: Option<u32>,
+    /// The most requests that are made there in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
+    /// Requests that are under way there at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<u32>,
     pub created_at: Time,
 }
 
@@ -87,6 +99,18 @@ pub struct DestinationCreate {
     /// With a lock mode: days for which full archives and merged segments are locked; all else is for a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_days: Option<u32>,
+    /// The most bytes that are sent there in a second; 0 lifts the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second_out: Option<u32>,
+    /// The most bytes that are fetched from there in a second; 0 lifts the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second_in: Option<u32>,
+    /// The most requests that are made there in a second; 0 lifts the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
+    /// Requests that are under way there at once; 0 lets the kind of destination decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<u32>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -131,6 +155,18 @@ pub struct DestinationUpdate {
     /// With a lock mode: days for which full archives and merged segments are locked; all else is for a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_days: Option<u32>,
+    /// The most bytes that are sent there in a second; 0 lifts the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second_out: Option<u32>,
+    /// The most bytes that are fetched from there in a second; 0 lifts the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second_in: Option<u32>,
+    /// The most requests that are made there in a second; 0 lifts the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
+    /// Requests that are under way there at once; 0 lets the kind of destination decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<u32>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -171,7 +207,7 @@ endpoint! {
     destination_create: DestinationCreate => Destination, POST "/v1/destinations", Json 201, BackupRead, "destination create", "Adds a place that backup instances send archives to.";
     destination_list: DestinationList => Page<Destination>, GET "/v1/destinations", Query 200, BackupRead, "destination list", "Lists destinations.";
     destination_get: DestinationGet => Destination, GET "/v1/destinations/{id}", Query 200, BackupRead, "destination get", "Shows a destination.";
-    destination_update: DestinationUpdate => Destination, PATCH "/v1/destinations/{id}", Json 200, BackupRead, "destination update", "Renames a destination, gives it new credentials or another lock.";
+    destination_update: DestinationUpdate => Destination, PATCH "/v1/destinations/{id}", Json 200, BackupRead, "destination update", "Changes a destination's name, credentials, lock or limits.";
     destination_delete: DestinationDelete => NoBody, DELETE "/v1/destinations/{id}", Query 204, BackupRead, "destination delete", "Forgets a destination; what lies there stays.";
     destination_check: DestinationCheck => DestinationChecked, POST "/v1/destinations/{id}/check", Json 200, BackupRead, "destination check", "Writes, reads back, lists, tries to overwrite, deletes.";
 }

@@ -16,7 +16,32 @@ pub struct DestinationHeader {
     /// What is created there is locked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<Lock>,
+    #[serde(default, skip_serializing_if = "Pace::is_free")]
+    pub pace: Pace,
     pub created_at: Time,
+}
+
+/// How fast a destination may be used at most; without a number as fast as it goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pace {
+    /// Sent there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second_out: Option<u32>,
+    /// Fetched from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second_in: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
+    /// Requests that are under way at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<u32>,
+}
+
+impl Pace {
+    pub fn is_free(&self) -> bool {
+        *self == Pace::default()
+    }
 }
 
 /// How long what is created at a destination is locked there: nobody deletes or replaces it before.

@@ -1,7 +1,7 @@
 //! A folder of this machine, or one that is mounted: disks, network shares, removable media.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
@@ -55,9 +55,10 @@ impl Local {
         let folder = self.folders_of(name)?;
         let mut part = tempfile::Builder::new().prefix(PART).tempfile_in(&folder)?;
         match content {
-            Content::Bytes(bytes) => part.write_all(bytes)?,
-            Content::File(path) => io::copy(&mut File::open(path)?, part.as_file_mut()).map(|_| ())?,
-        }
+            // The kernel copies by itself.
+            Content::File(path) => io::copy(&mut File::open(path)?, part.as_file_mut())?,
+            content => io::copy(&mut content.open()?, part.as_file_mut())?,
+        };
         part.as_file().sync_all()?;
         part.persist_noclobber(self.root.join(name)).map_err(|e| e.error)?;
         File::open(folder)?.sync_all()

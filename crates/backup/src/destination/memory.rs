@@ -22,10 +22,7 @@ impl Memory {
 impl Destination for Memory {
     fn create(&self, name: &str, content: Content<'_>) -> Result<(), DestinationError> {
         check_name(name)?;
-        let bytes = match content {
-            Content::Bytes(bytes) => bytes.to_vec(),
-            Content::File(path) => std::fs::read(path).map_err(|e| DestinationError::Other(e.to_string()))?,
-        };
+        let bytes = content.read().map_err(|e| DestinationError::Other(e.to_string()))?;
         let mut objects = self.objects();
         if objects.contains_key(name) {
             return Err(DestinationError::Exists(name.into()));

@@ -7,10 +7,15 @@ pub mod lock;
 pub mod memory;
 pub mod objects;
 pub mod sftp;
+pub mod throttle;
 mod tree;
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use keyark_archive::ReadAt;
 use keyark_crypto::{Secret, SecretBytes};
@@ -107,6 +112,11 @@ pub trait Destination: Send + Sync {
         Ok(())
     }
 
+    /// How many reads at once are worth it.
+    fn parallelism(&self) -> usize {
+        1
+    }
+
     /// Where it is, for people; no credentials.
     fn describe(&self) -> String;
 }
@@ -116,6 +126,55 @@ pub trait Destination: Send + Sync {
 pub enum Content<'a> {
     Bytes(&'a [u8]),
     File(&'a Path),
+    /// Another content, no faster than this lets as many bytes pass.
+    Paced(&'a Content<'a>, &'a (dyn Fn(u64) + Sync)),
+}
+
+impl<'a> Content<'a> {
+    pub fn size(&self) -> io::Result<u64> {
+        match self {
+            Content::Bytes(bytes) => Ok(bytes.len() as u64),
+            Content::File(path) => Ok(std::fs::metadata(path)?.len()),
+            Content::Paced(content, _) => content.size(),
+        }
+    }
+
+    /// Reads it from its begin.
+    pub fn open(&self) -> io::Result<Box<dyn Read + Send + 'a>> {
+        Ok(match *self {
+            Content::Bytes(bytes) => Box::new(bytes),
+            Content::File(path) => Box::new(File::open(path)?),
+            Content::Paced(content, pace) => Box::new(PacedRead { inner: content.open()?, pace }),
+        })
+    }
+
+    /// All of it, for what is small.
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(usize::try_from(self.size()?).unwrap_or_default());
+        self.open()?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same without a pace, for whoever only looks at it.
+    fn unpaced(&self) -> Content<'a> {
+        match *self {
+            Content::Paced(content, _) => content.unpaced(),
+            content => content,
+        }
+    }
+}
+
+struct PacedRead<'a> {
+    inner: Box<dyn Read + Send + 'a>,
+    pace: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Read for PacedRead<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        (self.pace)(count as u64);
+        Ok(count)
+    }
 }
 
 /// An object that a list names.
@@ -207,24 +266,16 @@ pub fn create_or_same(place: &dyn Destination, name: &str, content: Content<'_>)
 
 /// Whether these very bytes are there: reads them back.
 pub fn same(place: &dyn Destination, name: &str, content: Content<'_>) -> Result<bool, DestinationError> {
-    let io = |e: std::io::Error| DestinationError::Other(e.to_string());
-    let file;
-    let ours: &dyn ReadAt = match &content {
-        Content::Bytes(bytes) => bytes,
-        Content::File(path) => {
-            file = std::fs::File::open(path).map_err(io)?;
-            &file
-        }
-    };
-    let length = ours.length().map_err(io)?;
+    let io = |e: io::Error| DestinationError::Other(e.to_string());
+    let length = content.size().map_err(io)?;
     if place.size(name)? != length {
         return Ok(false);
     }
-    let mut piece = Vec::new();
+    let (mut ours, mut piece) = (content.open().map_err(io)?, Vec::new());
     for start in (0..length).step_by(PIECE as usize) {
         let end = length.min(start + PIECE);
         piece.resize((end - start) as usize, 0);
-        ours.read_at(start, &mut piece).map_err(io)?;
+        ours.read_exact(&mut piece).map_err(io)?;
         if place.read(name, start..end)? != piece {
             return Ok(false);
         }
@@ -232,15 +283,34 @@ pub fn same(place: &dyn Destination, name: &str, content: Content<'_>) -> Result
     Ok(true)
 }
 
-/// Copies an object into a new local file.
+/// Copies an object into a new local file, several pieces at once where that is worth it.
 pub fn fetch(place: &dyn Destination, found: &Found, into: &Path) -> Result<(), DestinationError> {
-    use std::io::Write as _;
-    let io = |e: std::io::Error| DestinationError::Other(format!("{}: {e}", into.display()));
-    let mut file = std::fs::File::create_new(into).map_err(io)?;
-    for start in (0..found.size).step_by(PIECE as usize) {
-        file.write_all(&place.read(&found.name, start..found.size.min(start + PIECE))?).map_err(io)?;
-    }
-    Ok(())
+    let io = |e: io::Error| DestinationError::Other(format!("{}: {e}", into.display()));
+    let file = File::create_new(into).map_err(io)?;
+    let next = AtomicU64::new(0);
+    let work = || loop {
+        let start = next.fetch_add(PIECE, Ordering::Relaxed);
+        if start >= found.size {
+            return Ok(());
+        }
+        let read = place.read(&found.name, start..found.size.min(start + PIECE));
+        let kept = read.and_then(|piece| file.write_all_at(&piece, start).map_err(io));
+        if kept.is_err() {
+            // The others need not go on.
+            next.store(found.size, Ordering::Relaxed);
+            return kept;
+        }
+    };
+    let workers = place.parallelism().clamp(1, found.size.div_ceil(PIECE).max(1) as usize);
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let mut outcome = work();
+        for other in others {
+            let ended = other.join().unwrap_or_else(|_| Err(DestinationError::Other("a reader panicked".into())));
+            outcome = outcome.and(ended);
+        }
+        outcome
+    })
 }
 
 /// An object at a destination, read in ranges like a file.

@@ -1,9 +1,8 @@
 //! A folder of another machine, over SFTP: one connection, requests one behind the other without waiting for answers.
 
 use std::future::Future;
-use std::io::{ErrorKind, SeekFrom};
+use std::io::{ErrorKind, Read as _, SeekFrom};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use keyark_crypto::{SecretBytes, random};
@@ -19,6 +18,9 @@ use super::tree::{self, Entry, Tree};
 use super::{Content, Destination, DestinationError, Found, PART, check_name};
 use crate::network::runtime;
 use crate::ssh::Connection;
+
+/// Reads that go over the connection at once: while one ends and the next begins, the others fill it.
+const AT_ONCE: usize = 4;
 
 /// Objects as files below a folder that exists there.
 pub struct Sftp {
@@ -148,19 +150,18 @@ impl Sftp {
 }
 
 async fn fill(mut file: russh_sftp::client::fs::File, content: Content<'_>) -> std::io::Result<()> {
-    match content {
-        Content::Bytes(bytes) => file.write_all(bytes).await?,
-        Content::File(path) => send(path, &mut file).await?,
+    // Reading waits on this thread, which is the caller's: the connection goes on beside it.
+    let (mut from, mut piece) = (content.open()?, vec![0; 1 << 20]);
+    loop {
+        match from.read(&mut piece)? {
+            0 => break,
+            count => file.write_all(&piece[..count]).await?,
+        }
     }
     file.flush().await?;
     // A server that cannot is not asked; the archive is read back in any case.
     file.sync_all().await.map_err(std::io::Error::other)?;
     file.close().await
-}
-
-async fn send(path: &Path, file: &mut russh_sftp::client::fs::File) -> std::io::Result<()> {
-    let mut from = tokio::io::BufReader::with_capacity(1 << 20, tokio::fs::File::open(path).await?);
-    tokio::io::copy_buf(&mut from, file).await.map(|_| ())
 }
 
 fn lost(name: &str, e: &dyn std::fmt::Display) -> DestinationError {
@@ -230,6 +231,10 @@ impl Destination for Sftp {
     fn delete(&self, name: &str) -> Result<(), DestinationError> {
         check_name(name)?;
         self.with(|link| async move { link.session.remove_file(self.path(name)).await.map_err(failed(name)) })
+    }
+
+    fn parallelism(&self) -> usize {
+        AT_ONCE
     }
 
     fn describe(&self) -> String {

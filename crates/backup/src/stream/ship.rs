@@ -146,10 +146,7 @@ impl Shipping<'_> {
     }
 
     fn create(&self, object: &StreamObject, content: Content<'_>, told: &mut Shipped) -> Result<(), ShipError> {
-        let size = match content {
-            Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File(path) => std::fs::metadata(path).map_err(TakeError::from)?.len(),
-        };
+        let size = content.size().map_err(TakeError::from)?;
         self.at_destination(create_or_same(self.destination, &self.place().name(object), content))?;
         told.objects += 1;
         told.bytes += size;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use keyark_api::ErrorCode;
 use keyark_api::domains::Quotas;
 use keyark_archive::anchor::Anchor;
+use keyark_backup::destination::throttle::Pacer;
 use keyark_crypto::keyring::{KekOwner, Keyring, SEALS_FIRST, SEALS_PER_GENERATION};
 use keyark_crypto::seal::{Kek, generation_of};
 use keyark_crypto::sign::Signer;
@@ -44,6 +45,8 @@ pub struct Core {
     rolled_back: OnceLock<String>,
     /// Quotas of domains, each good for the epoch that stands beside it.
     pub(super) quotas: Mutex<HashMap<DomainId, (u64, Quotas)>>,
+    /// What limits the use of each destination, by the revision of its record.
+    pub(super) pacers: Mutex<HashMap<Id, (u64, Arc<Pacer>)>>,
 }
 
 /// The smallest and the largest number of seals reserved at once: a crash loses at most one reservation, and a
@@ -78,6 +81,7 @@ impl Core {
             instances: Mutex::default(),
             rolled_back: OnceLock::new(),
             quotas: Mutex::default(),
+            pacers: Mutex::default(),
         }
     }
 

@@ -24,6 +24,8 @@ use crate::network::runtime;
 
 /// Objects up to this size are sent from memory; larger ones are streamed from their file.
 const IN_MEMORY: u64 = 16 << 20;
+/// Requests at once that make good use of a connection over a distance.
+const PARALLELISM: usize = 4;
 /// How long a request that fails is tried again, with a growing and random wait.
 const RETRY_FOR: Duration = Duration::from_secs(20);
 /// The longest that one request may take.
@@ -130,14 +132,13 @@ impl Objects {
 impl Destination for Objects {
     fn create(&self, name: &str, content: Content<'_>) -> Result<(), DestinationError> {
         let path = self.path(name)?;
-        let large = match content {
-            Content::Bytes(_) => false,
-            Content::File(file) => std::fs::metadata(file).map_err(other)?.len() > IN_MEMORY,
-        };
-        let created = match (content, large || self.lock.is_some()) {
-            (content, true) => runtime()?.block_on(self.send(name, &path, content)),
-            (Content::Bytes(bytes), false) => self.put(name, &path, bytes.to_vec()),
-            (Content::File(file), false) => self.put(name, &path, std::fs::read(file).map_err(other)?),
+        let size = content.size().map_err(other)?;
+        let created = match size > IN_MEMORY || self.lock.is_some() {
+            true => std::thread::scope(|scope| {
+                let body = signed::body(scope, content, size)?;
+                runtime()?.block_on(self.send(name, &path, content, size, body))
+            }),
+            false => self.put(name, &path, content.read().map_err(other)?),
         };
         match created {
             // Servers also refuse so while another request for the name is under way, which may yet fail.
@@ -209,6 +210,10 @@ impl Destination for Objects {
     fn check_free(&self, name: &str) -> Result<(), DestinationError> {
         let path = self.path(name)?;
         runtime()?.block_on(self.head(name, &path, None)).map(|_| ())
+    }
+
+    fn parallelism(&self) -> usize {
+        PARALLELISM
     }
 
     fn describe(&self) -> String {

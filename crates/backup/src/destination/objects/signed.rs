@@ -1,22 +1,26 @@
 //! Requests that the library has no call for, under addresses that it signs.
 
-use std::path::Path as FilePath;
+use std::io::Read as _;
 use std::sync::PoisonError;
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use keyark_crypto::hash::Sha256;
-use keyark_model::Time;
 use keyark_model::protection::LockMode;
+use keyark_model::{Digest, Time};
 use object_store::path::Path;
 use object_store::signer::SignedUrlOptions;
 use object_store::{HeaderMap, HeaderValue, ObjectStoreExt as _};
 use reqwest::{Body, Method, Response};
+use tokio::sync::mpsc;
 
 use super::{Dialect, IN_MEMORY, LONGEST, Objects, failed, other};
 use crate::destination::{Content, DestinationError, lock};
 
 /// Bytes of a file that are sent at a time.
 const PIECE: usize = 1 << 20;
+/// Pieces that are read before they are sent.
+const AHEAD: usize = 4;
 /// For how long a look at the server's clock counts.
 const CLOCK_KEPT: Duration = Duration::from_secs(3600);
 /// Of the answer to a refused request so much is looked at.
@@ -51,12 +55,15 @@ impl Objects {
         request.send().await.map_err(|e| DestinationError::Unreachable(e.without_url().to_string()))
     }
 
-    /// Sends an object as it comes out of its file, on condition that nothing is there, locked if this place locks.
-    pub(super) async fn send(&self, name: &str, path: &Path, content: Content<'_>) -> Result<(), DestinationError> {
-        let size = match content {
-            Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File(file) => std::fs::metadata(file).map_err(other)?.len(),
-        };
+    /// Sends an object as its content is read, on condition that nothing is there, locked if this place locks.
+    pub(super) async fn send(
+        &self,
+        name: &str,
+        path: &Path,
+        content: Content<'_>,
+        size: u64,
+        body: Body,
+    ) -> Result<(), DestinationError> {
         // A server that refuses at once closes the connection while a large file is still on its way: ask first. The
         // condition decides all the same.
         if size > IN_MEMORY {
@@ -76,7 +83,7 @@ impl Objects {
             ask.signed = retention(lock.mode, self.now(path).await?.plus_seconds(86_400 * days), &content)?;
         }
         ask.plain.insert("content-length", size.into());
-        ask.body = Some(body(content).await?);
+        ask.body = Some(body);
         let answer = self.request(Method::PUT, path, ask).await?;
         match answer.status().is_success() {
             true => Ok(()),
@@ -96,14 +103,29 @@ impl Objects {
     }
 }
 
-async fn body(content: Content<'_>) -> Result<Body, DestinationError> {
-    Ok(match content {
-        Content::Bytes(bytes) => bytes.to_vec().into(),
-        Content::File(path) => {
-            let file = tokio::fs::File::open(path).await.map_err(other)?;
-            Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(file, PIECE))
+/// A body that a thread of its own reads: contents may make their readers wait.
+pub(super) fn body<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    content: Content<'scope>,
+    size: u64,
+) -> Result<Body, DestinationError> {
+    if size <= IN_MEMORY {
+        return Ok(content.read().map_err(other)?.into());
+    }
+    let (mut reader, (sender, receiver)) = (content.open().map_err(other)?, mpsc::channel(AHEAD));
+    scope.spawn(move || {
+        loop {
+            let mut piece = Vec::with_capacity(PIECE);
+            let read = (&mut reader).take(PIECE as u64).read_to_end(&mut piece);
+            let ended = !matches!(read, Ok(1..));
+            // Nobody listens any more when the request has ended.
+            if sender.blocking_send(read.map(|_| piece)).is_err() || ended {
+                return;
+            }
         }
-    })
+    });
+    let pieces = futures_util::stream::unfold(receiver, |mut pieces| async { Some((pieces.recv().await?, pieces)) });
+    Ok(Body::wrap_stream(pieces))
 }
 
 /// The headers that lock an object of S3; with them S3 wants a checksum.
@@ -113,12 +135,7 @@ fn retention(mode: LockMode, until: Time, content: &Content<'_>) -> Result<Heade
         LockMode::Compliance => "COMPLIANCE",
     };
     let until = jiff::Timestamp::from_second(until.unix_seconds()).map_err(other)?.to_string();
-    let mut hash = Sha256::default();
-    match content {
-        Content::Bytes(bytes) => hash.update(bytes),
-        Content::File(path) => hash_file(path, &mut hash).map_err(other)?,
-    }
-    let sum = base64_simd::STANDARD.encode_to_string(hash.finish().0);
+    let sum = base64_simd::STANDARD.encode_to_string(hashed(content).map_err(other)?.0);
     let fields = [
         ("x-amz-object-lock-mode", mode),
         ("x-amz-object-lock-retain-until-date", &until),
@@ -131,13 +148,11 @@ fn retention(mode: LockMode, until: Time, content: &Content<'_>) -> Result<Heade
     Ok(headers)
 }
 
-fn hash_file(path: &FilePath, hash: &mut Sha256) -> std::io::Result<()> {
-    use std::io::Read as _;
-    let mut file = std::fs::File::open(path)?;
-    let mut piece = vec![0; PIECE];
+fn hashed(content: &Content<'_>) -> std::io::Result<Digest> {
+    let (mut content, mut hash, mut piece) = (content.unpaced().open()?, Sha256::default(), vec![0; PIECE]);
     loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(()),
+        match content.read(&mut piece)? {
+            0 => return Ok(hash.finish()),
             n => hash.update(&piece[..n]),
         }
     }

@@ -78,6 +78,32 @@ fn a_destination_is_checked_and_places_do_not_overlap() {
 }
 
 #[test]
+fn the_limits_of_a_destination_are_set_and_lifted() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    backup_key(&server.admin, "system");
+    let limits = json!({ "bytesPerSecondOut": 100_000_000, "bytesPerSecondIn": 16_384, "requestsPerSecond": 1000, "parallelism": 2 });
+    let mut fields = limits.clone();
+    fields["name"] = json!("nas");
+    fields["path"] = json!(folder.path());
+    let made = server.admin.post("/v1/destinations", fields).ok(201);
+    for (name, value) in limits.as_object().unwrap() {
+        assert_eq!(made[name], *value, "{made}");
+    }
+    let change = |fields| server.admin.patch("/v1/destinations/nas", fields);
+    change(json!({ "bytesPerSecondIn": 100 })).fails(ErrorCode::InvalidParam, "16384 at least, or 0 for no limit");
+    change(json!({ "parallelism": 65 })).fails(ErrorCode::InvalidParam, "parallelism is 64 at most");
+    let changed = change(json!({ "bytesPerSecondIn": 0, "parallelism": 4 })).ok(200);
+    assert_eq!((&changed["bytesPerSecondIn"], &changed["parallelism"]), (&json!(null), &json!(4)));
+    assert_eq!(changed["requestsPerSecond"], 1000, "what was not named stays");
+    let told = server.admin.post("/v1/destinations/nas/check", json!({})).ok(200);
+    assert_eq!((&told["usable"], &told["deletes"]), (&json!(true), &json!(true)), "{told}");
+    protected(&server.admin, "system", &["nas"]);
+    assert_eq!(server.protect(), 1);
+    assert!(!walk(folder.path()).is_empty());
+}
+
+#[test]
 fn a_drill_restores_proves_and_signs_and_alarms_say_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start();

@@ -1,6 +1,9 @@
 //! Destinations: records of root, used by every domain's backup instances.
 
+mod terms;
+
 use std::path::Path;
+use std::sync::{Arc, PoisonError};
 
 use keyark_api::destinations::{
     Destination, DestinationCheck, DestinationChecked, DestinationCreate, DestinationDelete, DestinationGet,
@@ -8,22 +11,19 @@ use keyark_api::destinations::{
 };
 use keyark_api::endpoint::NoBody;
 use keyark_api::{ErrorCode, Page, PageQuery};
+use keyark_backup::destination::throttle::{Pacer, Throttled};
 use keyark_backup::destination::{self, Content, Credentials, DestinationError};
 use keyark_backup::ssh::host_keys;
 use keyark_model::DomainId;
 use keyark_model::access::Right;
-use keyark_model::protection::{Address, DestinationHeader, InstanceHeader, Lock, LockMode};
+use keyark_model::protection::{Address, DestinationHeader, InstanceHeader, Pace};
 use keyark_model::ssh::{Host, Login};
 
-use super::core::Core;
-use super::ctx::Ctx;
-use super::error::{AppError, Result};
-use super::records::Stored;
-use super::{App, Handle, Reply};
-
-/// Ways of locking objects, in the words of the wire.
-const LOCK_MODES: [(&str, LockMode); 2] = [("governance", LockMode::Governance), ("compliance", LockMode::Compliance)];
-const LOCK_DAYS: std::ops::RangeInclusive<u32> = 1..=3_660;
+use crate::app::core::Core;
+use crate::app::ctx::Ctx;
+use crate::app::error::{AppError, Result};
+use crate::app::records::Stored;
+use crate::app::{App, Handle, Reply};
 
 /// The kinds of destination, in the words of the wire.
 const KINDS: [&str; 4] = ["local", "s3", "azure", "sftp"];
@@ -54,7 +54,24 @@ impl Core {
                 "the destination has no credentials: give it some",
             ));
         }
-        Ok(destination::open(&stored.header.address, credentials.as_ref(), stored.header.lock)?)
+        let place = destination::open(&stored.header.address, credentials.as_ref(), stored.header.lock)?;
+        match stored.header.pace.is_free() {
+            true => Ok(place),
+            false => Ok(Box::new(Throttled::new(place, self.pacer(stored)))),
+        }
+    }
+
+    /// What everybody who uses a destination shares, as long as its record stays as it is.
+    fn pacer(&self, stored: &Stored<DestinationHeader>) -> Arc<Pacer> {
+        let mut pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
+        match pacers.get(&stored.id()) {
+            Some((revision, pacer)) if *revision == stored.revision() => pacer.clone(),
+            _ => {
+                let pacer = Arc::new(Pacer::new(stored.header.pace));
+                pacers.insert(stored.id(), (stored.revision(), pacer.clone()));
+                pacer
+            }
+        }
     }
 
     /// The system's SSH key, where that is the way in.
@@ -79,8 +96,12 @@ fn shown(ctx: &Ctx, stored: &Stored<DestinationHeader>) -> Result<Destination> {
         name: h.name.clone(),
         kind: h.address.kind().into(),
         address: (ctx.domain()? == DomainId::ROOT).then(|| h.address.shown()),
-        lock_mode: h.lock.and_then(|l| LOCK_MODES.iter().find(|(_, mode)| *mode == l.mode)).map(|(w, _)| (*w).into()),
+        lock_mode: h.lock.map(|l| terms::lock_word(l.mode).into()),
         lock_days: h.lock.map(|l| l.days),
+        bytes_per_second_out: h.pace.bytes_per_second_out,
+        bytes_per_second_in: h.pace.bytes_per_second_in,
+        requests_per_second: h.pace.requests_per_second,
+        parallelism: h.pace.parallelism,
         created_at: h.created_at,
     })
 }
@@ -187,24 +208,6 @@ fn credentials_of(address: &Address, given: [(&str, Option<String>); 4]) -> Resu
     Ok(Some(credentials.ok_or_else(|| AppError::invalid(format!("{all}: one line each, and not empty")))?))
 }
 
-/// The lock that was asked for; none: nothing was said of one.
-fn lock_of(address: &Address, mode: Option<&str>, days: Option<u32>) -> Result<Option<Option<Lock>>> {
-    let known = mode.and_then(|mode| LOCK_MODES.iter().find(|(word, _)| *word == mode));
-    match (mode, known, days) {
-        (None, _, None) => Ok(None),
-        (Some("none"), _, None) => Ok(Some(None)),
-        (Some(_), Some((_, mode)), Some(days)) if LOCK_DAYS.contains(&days) => match address {
-            Address::S3 { .. } => Ok(Some(Some(Lock { mode: *mode, days }))),
-            _ => Err(not_of(address.kind(), "lockMode")),
-        },
-        _ => Err(AppError::invalid(format!(
-            "a lock is a lockMode, governance or compliance, with lockDays of {} to {}; the lockMode none has no days",
-            LOCK_DAYS.start(),
-            LOCK_DAYS.end()
-        ))),
-    }
-}
-
 /// Whether two places are one, or one lies in the other: their objects would be taken for each other's.
 fn nested(a: &Address, b: &Address) -> bool {
     match (a, b) {
@@ -257,8 +260,15 @@ impl Handle<DestinationCreate> for App {
             // So that there is one whose public part can be shown.
             ctx.ssh_key().await?;
         }
-        let lock = lock_of(&address, r.lock_mode.as_deref(), r.lock_days)?.flatten();
-        let header = DestinationHeader { name: r.name, address, lock, created_at: ctx.now };
+        let lock = terms::lock_of(&address, r.lock_mode.as_deref(), r.lock_days)?.flatten();
+        let asked = Pace {
+            bytes_per_second_out: r.bytes_per_second_out,
+            bytes_per_second_in: r.bytes_per_second_in,
+            requests_per_second: r.requests_per_second,
+            parallelism: r.parallelism,
+        };
+        let pace = terms::pace_of(Pace::default(), asked)?;
+        let header = DestinationHeader { name: r.name, address, lock, pace, created_at: ctx.now };
         let id = Core::new_id(ctx.now);
         let body = credentials.map(|c| c.to_bytes());
         let write = ctx.core.put(DomainId::ROOT, id, 1, &header, body.as_ref().map_or(b"", |b| b.expose()))?;
@@ -296,8 +306,16 @@ impl Handle<DestinationUpdate> for App {
         ];
         let credentials = credentials_of(&stored.header.address, given)?;
         let name = r.name.unwrap_or_else(|| stored.header.name.clone());
-        let lock = lock_of(&stored.header.address, r.lock_mode.as_deref(), r.lock_days)?.unwrap_or(stored.header.lock);
-        let header = DestinationHeader { name, lock, ..stored.header.clone() };
+        let lock =
+            terms::lock_of(&stored.header.address, r.lock_mode.as_deref(), r.lock_days)?.unwrap_or(stored.header.lock);
+        let asked = Pace {
+            bytes_per_second_out: r.bytes_per_second_out,
+            bytes_per_second_in: r.bytes_per_second_in,
+            requests_per_second: r.requests_per_second,
+            parallelism: r.parallelism,
+        };
+        let pace = terms::pace_of(stored.header.pace, asked)?;
+        let header = DestinationHeader { name, lock, pace, ..stored.header.clone() };
         let body = credentials.map_or_else(|| ctx.core.open_body(&stored), |c| Ok(c.to_bytes()))?;
         let write = ctx.core.put(DomainId::ROOT, stored.id(), stored.revision() + 1, &header, body.expose())?;
         ctx.commit_in(DomainId::ROOT, stored.id().to_string(), vec![], vec![write]).await?;

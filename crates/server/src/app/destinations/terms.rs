@@ -1,0 +1,54 @@
+//! How a destination may be used: what is locked there, and how fast it goes.
+
+use keyark_model::protection::{Address, Lock, LockMode, Pace};
+
+use super::not_of;
+use crate::app::error::{AppError, Result};
+
+/// Ways of locking objects, in the words of the wire.
+const LOCK_MODES: [(&str, LockMode); 2] = [("governance", LockMode::Governance), ("compliance", LockMode::Compliance)];
+const LOCK_DAYS: std::ops::RangeInclusive<u32> = 1..=3_660;
+
+/// The least bytes a second that make sense, and the most requests at once.
+const SLOWEST: u32 = 16 << 10;
+const PARALLELISM: u32 = 64;
+
+pub fn lock_word(mode: LockMode) -> &'static str {
+    LOCK_MODES.iter().find(|(_, known)| *known == mode).map_or("", |(word, _)| word)
+}
+
+/// The lock that was asked for; none: nothing was said of one.
+pub fn lock_of(address: &Address, mode: Option<&str>, days: Option<u32>) -> Result<Option<Option<Lock>>> {
+    let known = mode.and_then(|mode| LOCK_MODES.iter().find(|(word, _)| *word == mode));
+    match (mode, known, days) {
+        (None, _, None) => Ok(None),
+        (Some("none"), _, None) => Ok(Some(None)),
+        (Some(_), Some((_, mode)), Some(days)) if LOCK_DAYS.contains(&days) => match address {
+            Address::S3 { .. } => Ok(Some(Some(Lock { mode: *mode, days }))),
+            _ => Err(not_of(address.kind(), "lockMode")),
+        },
+        _ => Err(AppError::invalid(format!(
+            "a lock is a lockMode, governance or compliance, with lockDays of {} to {}; the lockMode none has no days",
+            LOCK_DAYS.start(),
+            LOCK_DAYS.end()
+        ))),
+    }
+}
+
+/// A pace with what was asked for in place of what was; 0 is no limit.
+pub fn pace_of(was: Pace, asked: Pace) -> Result<Pace> {
+    let change = |was: Option<u32>, asked: Option<u32>| asked.map_or(was, |n| Some(n).filter(|n| *n > 0));
+    let pace = Pace {
+        bytes_per_second_out: change(was.bytes_per_second_out, asked.bytes_per_second_out),
+        bytes_per_second_in: change(was.bytes_per_second_in, asked.bytes_per_second_in),
+        requests_per_second: change(was.requests_per_second, asked.requests_per_second),
+        parallelism: change(was.parallelism, asked.parallelism),
+    };
+    let slow = [pace.bytes_per_second_out, pace.bytes_per_second_in].into_iter().flatten().any(|n| n < SLOWEST);
+    if slow || pace.parallelism.is_some_and(|n| n > PARALLELISM) {
+        return Err(AppError::invalid(format!(
+            "bytesPerSecondOut and bytesPerSecondIn are {SLOWEST} at least, or 0 for no limit; parallelism is {PARALLELISM} at most"
+        )));
+    }
+    Ok(pace)
+}
