@@ -35,6 +35,9 @@ pub struct Destination {
     /// Requests that are under way there at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallelism: Option<u32>,
+    /// When the credentials end: an alarm comes a fortnight before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_expire_at: Option<Time>,
     pub created_at: Time,
 }
 
@@ -111,6 +114,9 @@ pub struct DestinationCreate {
     /// Requests that are under way there at once; 0 lets the kind of destination decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallelism: Option<u32>,
+    /// When the credentials end: an alarm comes a fortnight before. New credentials without it have no known end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_expire_at: Option<Time>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -167,6 +173,9 @@ pub struct DestinationUpdate {
     /// Requests that are under way there at once; 0 lets the kind of destination decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallelism: Option<u32>,
+    /// When the credentials end: an alarm comes a fortnight before. New credentials without it have no known end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_expire_at: Option<Time>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

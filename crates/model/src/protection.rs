@@ -18,6 +18,9 @@ pub struct DestinationHeader {
     pub lock: Option<Lock>,
     #[serde(default, skip_serializing_if = "Pace::is_free")]
     pub pace: Pace,
+    /// When its credentials end, if somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_expire_at: Option<Time>,
     pub created_at: Time,
 }
 

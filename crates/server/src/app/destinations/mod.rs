@@ -19,6 +19,7 @@ use keyark_model::access::Right;
 use keyark_model::protection::{Address, DestinationHeader, InstanceHeader, Pace};
 use keyark_model::ssh::{Host, Login};
 
+pub use self::terms::expiry_alarm;
 use crate::app::core::Core;
 use crate::app::ctx::Ctx;
 use crate::app::error::{AppError, Result};
@@ -102,6 +103,7 @@ fn shown(ctx: &Ctx, stored: &Stored<DestinationHeader>) -> Result<Destination> {
         bytes_per_second_in: h.pace.bytes_per_second_in,
         requests_per_second: h.pace.requests_per_second,
         parallelism: h.pace.parallelism,
+        credentials_expire_at: h.credentials_expire_at,
         created_at: h.created_at,
     })
 }
@@ -268,7 +270,9 @@ impl Handle<DestinationCreate> for App {
             parallelism: r.parallelism,
         };
         let pace = terms::pace_of(Pace::default(), asked)?;
-        let header = DestinationHeader { name: r.name, address, lock, pace, created_at: ctx.now };
+        let credentials_expire_at = terms::expiry_of(&address, r.credentials_expire_at, ctx.now)?;
+        let header =
+            DestinationHeader { name: r.name, address, lock, pace, credentials_expire_at, created_at: ctx.now };
         let id = Core::new_id(ctx.now);
         let body = credentials.map(|c| c.to_bytes());
         let write = ctx.core.put(DomainId::ROOT, id, 1, &header, body.as_ref().map_or(b"", |b| b.expose()))?;
@@ -315,7 +319,10 @@ impl Handle<DestinationUpdate> for App {
             parallelism: r.parallelism,
         };
         let pace = terms::pace_of(stored.header.pace, asked)?;
-        let header = DestinationHeader { name, lock, pace, ..stored.header.clone() };
+        let kept = stored.header.credentials_expire_at.filter(|_| credentials.is_none());
+        let credentials_expire_at =
+            terms::expiry_of(&stored.header.address, r.credentials_expire_at, ctx.now)?.or(kept);
+        let header = DestinationHeader { name, lock, pace, credentials_expire_at, ..stored.header.clone() };
         let body = credentials.map_or_else(|| ctx.core.open_body(&stored), |c| Ok(c.to_bytes()))?;
         let write = ctx.core.put(DomainId::ROOT, stored.id(), stored.revision() + 1, &header, body.expose())?;
         ctx.commit_in(DomainId::ROOT, stored.id().to_string(), vec![], vec![write]).await?;

@@ -1,6 +1,7 @@
-//! How a destination may be used: what is locked there, and how fast it goes.
+//! How a destination may be used: what is locked there, how fast it goes, until when its credentials hold.
 
-use keyark_model::protection::{Address, Lock, LockMode, Pace};
+use keyark_model::Time;
+use keyark_model::protection::{Address, DestinationHeader, Lock, LockMode, Pace};
 
 use super::not_of;
 use crate::app::error::{AppError, Result};
@@ -12,6 +13,9 @@ const LOCK_DAYS: std::ops::RangeInclusive<u32> = 1..=3_660;
 /// The least bytes a second that make sense, and the most requests at once.
 const SLOWEST: u32 = 16 << 10;
 const PARALLELISM: u32 = 64;
+
+/// Days before the end of credentials from which an alarm stands.
+const WARN_DAYS: i64 = 14;
 
 pub fn lock_word(mode: LockMode) -> &'static str {
     LOCK_MODES.iter().find(|(_, known)| *known == mode).map_or("", |(word, _)| word)
@@ -51,4 +55,26 @@ pub fn pace_of(was: Pace, asked: Pace) -> Result<Pace> {
         )));
     }
     Ok(pace)
+}
+
+/// When credentials end.
+pub fn expiry_of(address: &Address, at: Option<Time>, now: Time) -> Result<Option<Time>> {
+    match at {
+        Some(_) if !address.needs_credentials() => Err(not_of(address.kind(), "credentialsExpireAt")),
+        Some(at) if at <= now => Err(AppError::invalid(format!("{at} is past: these credentials are of no use"))),
+        at => Ok(at),
+    }
+}
+
+/// The alarm that the credentials of a destination ask for: its code and text.
+pub fn expiry_alarm(header: &DestinationHeader, now: Time) -> Option<(&'static str, String)> {
+    let at = header.credentials_expire_at?;
+    let give = "give it new ones (`keyark destination update`)";
+    match at {
+        at if at <= now => Some(("credentials_expired", format!("its credentials ended at {at}; {give}"))),
+        at if at <= now.plus_seconds(WARN_DAYS * 86_400) => {
+            Some(("credentials_expire", format!("its credentials end at {at}; {give}")))
+        }
+        _ => None,
+    }
 }

@@ -12,7 +12,7 @@ use keyark_backup::drill::{Drill, DrillError, SignedReport, drill};
 use keyark_backup::stream::heal::{Healed, heal};
 use keyark_backup::stream::verify::{Depth, Verified, verify};
 use keyark_backup::stream::{Catalogue, Opener, Until};
-use keyark_model::protection::{InstanceHeader, InstanceState, Proofs};
+use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Proofs};
 use keyark_model::{DomainId, Id, Time};
 use keyark_store::Write;
 
@@ -20,6 +20,7 @@ use super::{Instance, Reached, There};
 use crate::app::backupkeys::right_of;
 use crate::app::core::Core;
 use crate::app::ctx::Ctx;
+use crate::app::destinations::expiry_alarm;
 use crate::app::error::{AppError, Result};
 use crate::app::{App, Handle, Reply};
 
@@ -263,6 +264,11 @@ impl Ctx {
             }
             if let Some(used) = disk_used(self.app.folder.path()).filter(|used| *used >= DISK_FULL) {
                 say("disk_nearly_full", format!("{used} % of the data folder's disk are used; make room"));
+            }
+            for stored in self.core.load_all::<DestinationHeader>(DomainId::ROOT)? {
+                if let Some((code, message)) = expiry_alarm(&stored.header, self.now) {
+                    alarms.push(Alarm { code: code.into(), resource: stored.header.name.clone(), message });
+                }
             }
         }
         Ok(Protection { system_time: self.now, instances, alarms })

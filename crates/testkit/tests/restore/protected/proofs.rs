@@ -104,6 +104,39 @@ fn the_limits_of_a_destination_are_set_and_lifted() {
 }
 
 #[test]
+fn the_end_of_credentials_is_warned_about() {
+    let server = TestServer::start();
+    let days = |days: i64| server.now().plus_seconds(days * 86_400);
+    let mut fields = json!({ "name": "s3", "kind": "s3", "bucket": "b", "accessKeyId": "k", "secretAccessKey": "s" });
+    fields["credentialsExpireAt"] = json!(days(-1));
+    server
+        .admin
+        .post("/v1/destinations", fields.clone())
+        .fails(ErrorCode::InvalidParam, "these credentials are of no use");
+    fields["credentialsExpireAt"] = json!(days(20));
+    let made = server.admin.post("/v1/destinations", fields).ok(201);
+    assert_eq!(made["credentialsExpireAt"], json!(days(20)));
+    let local = json!({ "name": "nas", "path": "/", "credentialsExpireAt": days(20) });
+    server.admin.post("/v1/destinations", local).fails(ErrorCode::InvalidParam, "has no `credentialsExpireAt`");
+    let alarm = || {
+        server.admin.renew();
+        let all = server.admin.get("/v1/system/alarms").ok(200);
+        all["resources"].as_array().unwrap().iter().find(|a| a["resource"] == "s3").map(|a| text(a, "code"))
+    };
+    assert_eq!(alarm(), None);
+    server.advance_days(7);
+    assert_eq!(alarm().as_deref(), Some("credentials_expire"));
+    let rename = json!({ "name": "s3" });
+    server.admin.patch("/v1/destinations/s3", rename).ok(200);
+    assert_eq!(alarm().as_deref(), Some("credentials_expire"), "it is still known");
+    server.advance_days(13);
+    assert_eq!(alarm().as_deref(), Some("credentials_expired"));
+    let update = json!({ "accessKeyId": "k2", "secretAccessKey": "s2" });
+    let changed = server.admin.patch("/v1/destinations/s3", update).ok(200);
+    assert_eq!((alarm(), &changed["credentialsExpireAt"]), (None, &json!(null)));
+}
+
+#[test]
 fn a_drill_restores_proves_and_signs_and_alarms_say_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start();
