@@ -46,8 +46,13 @@ impl AzureServer {
 
     /// A prefix in its container, for everybody's account.
     pub fn destination(&self, prefix: &str) -> Objects {
+        self.open_at(&self.endpoint, prefix)
+    }
+
+    /// The same by another address.
+    pub fn open_at(&self, endpoint: &str, prefix: &str) -> Objects {
         let credentials = Credentials::pasted(ACCOUNT, KEY).expect("good ones");
-        objects::azure("the tests' container", ACCOUNT, CONTAINER, prefix, Some(&self.endpoint), Some(&credentials))
+        objects::azure("the tests' container", ACCOUNT, CONTAINER, prefix, Some(endpoint), Some(&credentials))
             .expect("an address")
     }
 }

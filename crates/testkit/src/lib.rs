@@ -7,6 +7,7 @@ pub mod committed;
 pub mod counted;
 pub mod destinations;
 pub mod files;
+pub mod proxy;
 mod python;
 pub mod s3;
 pub mod server;

@@ -94,8 +94,13 @@ impl S3Server {
 
     /// A prefix in a bucket, for somebody.
     pub fn open(&self, bucket: &str, prefix: &str, who: &str) -> Objects {
+        self.open_at(&self.endpoint, bucket, prefix, who)
+    }
+
+    /// The same by another address.
+    pub fn open_at(&self, endpoint: &str, bucket: &str, prefix: &str, who: &str) -> Objects {
         let credentials = Credentials::pasted(who, SECRET).expect("good ones");
         let shown = format!("the bucket {bucket}");
-        objects::s3(&shown, bucket, prefix, REGION, Some(&self.endpoint), Some(&credentials)).expect("an address")
+        objects::s3(&shown, bucket, prefix, REGION, Some(endpoint), Some(&credentials)).expect("an address")
     }
 }

@@ -2,6 +2,7 @@
 
 mod chosen;
 mod destinations;
+mod faults;
 mod ground;
 mod heal;
 mod model;
