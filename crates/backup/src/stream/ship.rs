@@ -176,7 +176,7 @@ impl Shipper {
         if at.full_due(s, &head, now) {
             at.ship_full(s, now, &mut told)?;
         }
-        at.ship_segments(s, now, &mut told)?;
+        at.ship_segments(s, head.number, now, &mut told)?;
         at.mend(s, now, &mut told)?;
         at.merge(s, now, &mut told)?;
         let end = at.end.expect("a full archive was due without one");
@@ -259,11 +259,10 @@ impl At {
         Ok(())
     }
 
-    fn ship_segments(&mut self, s: &Shipping<'_>, now: Time, told: &mut Shipped) -> Result<(), ShipError> {
-        while let Some(end) = self.end {
-            if s.head()?.number <= end.number {
-                return Ok(());
-            }
+    /// Sends what the log held when the step began, and what came meanwhile only along with it: where answers take long, there is
+    /// always more.
+    fn ship_segments(&mut self, s: &Shipping<'_>, upto: u64, now: Time, told: &mut Shipped) -> Result<(), ShipError> {
+        while let Some(end) = self.end.filter(|end| end.number < upto) {
             match self.ship_segment(s, &end, (u64::MAX, 0), now, told)? {
                 Some(end) => self.end = Some(end),
                 None => return Ok(()),

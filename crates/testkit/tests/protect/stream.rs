@@ -1,12 +1,15 @@
 //! What a stream is at its destination, and what damage to it costs.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use keyark_backup::destination::memory::Memory;
-use keyark_backup::destination::{Content, Destination, list_all};
+use keyark_backup::destination::{Content, Destination, DestinationError, Found, list_all};
 use keyark_backup::stream::{Catalogue, NoPoint, PointError, ShipError, Shipper, Until, retain};
-use keyark_model::{Id, Kind};
+use keyark_model::{Id, Kind, Outcome};
+use keyark_store::{Batch, Draft, Store};
 use uuid::Uuid;
 
-use crate::ground::{Ground, carried, domain};
+use crate::ground::{Ground, START, carried, domain};
 
 const STREAM: Uuid = Uuid::from_u128(7);
 
@@ -225,4 +228,65 @@ fn small_segments_are_merged_and_go_when_they_are_covered() {
     ground.tick(90_000);
     assert_eq!(sweep(&ground, 3600), 0);
     check(&ground);
+}
+
+/// A destination during whose answers the log goes on.
+struct Busy<'a> {
+    inner: Memory,
+    store: &'a Store,
+    left: AtomicU64,
+}
+
+impl Destination for Busy<'_> {
+    fn create(&self, name: &str, content: Content<'_>) -> Result<(), DestinationError> {
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            let draft = Draft {
+                domain: domain(1),
+                actor: "local|somebody".into(),
+                request_id: String::new(),
+                action: "key_change".into(),
+                target: String::new(),
+                outcome: Outcome::Success,
+                changes: Vec::new(),
+            };
+            self.store.commit(Batch { must: vec![], entries: vec![draft] }, START).unwrap();
+        }
+        self.inner.create(name, content)
+    }
+
+    fn size(&self, name: &str) -> Result<u64, DestinationError> {
+        self.inner.size(name)
+    }
+
+    fn read(&self, name: &str, range: std::ops::Range<u64>) -> Result<Vec<u8>, DestinationError> {
+        self.inner.read(name, range)
+    }
+
+    fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError> {
+        self.inner.list(prefix, after, limit)
+    }
+
+    fn folders(&self, folder: &str) -> Result<Vec<String>, DestinationError> {
+        self.inner.folders(folder)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), DestinationError> {
+        self.inner.delete(name)
+    }
+
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+}
+
+#[test]
+fn a_step_ends_although_the_log_goes_on_during_every_answer() {
+    let (ground, mut shipper) = (Ground::new(), Shipper::default());
+    let place = Busy { inner: Memory::default(), store: &ground.store, left: AtomicU64::new(50) };
+    let mut objects = 0;
+    for _ in 0..5 {
+        objects += ground.ship(&mut shipper, &place, STREAM, None).unwrap().objects;
+    }
+    // The epoch, the full archive, and a segment for each further step.
+    assert_eq!((objects, place.left.load(Ordering::SeqCst)), (6, 44));
 }
