@@ -11,7 +11,7 @@ pub mod throttle;
 mod tree;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -97,6 +97,12 @@ pub trait Destination: Send + Sync {
 
     /// Exactly these bytes of an object.
     fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError>;
+
+    /// The same, as they come.
+    fn read_into(&self, name: &str, range: Range<u64>, into: &mut dyn Write) -> Result<(), DestinationError> {
+        let bytes = self.read(name, range)?;
+        into.write_all(&bytes).map_err(|e| DestinationError::Other(e.to_string()))
+    }
 
     /// Objects whose names start with `prefix` and come after `after`, by name as bytes; fewer than `limit`: these were the last.
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError>;
@@ -283,6 +289,24 @@ pub fn same(place: &dyn Destination, name: &str, content: Content<'_>) -> Result
     Ok(true)
 }
 
+/// Writes a file from an offset on.
+struct FileFrom<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl Write for FileFrom<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write_at(bytes, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Copies an object into a new local file, several pieces at once where that is worth it.
 pub fn fetch(place: &dyn Destination, found: &Found, into: &Path) -> Result<(), DestinationError> {
     let io = |e: io::Error| DestinationError::Other(format!("{}: {e}", into.display()));
@@ -293,8 +317,8 @@ pub fn fetch(place: &dyn Destination, found: &Found, into: &Path) -> Result<(), 
         if start >= found.size {
             return Ok(());
         }
-        let read = place.read(&found.name, start..found.size.min(start + PIECE));
-        let kept = read.and_then(|piece| file.write_all_at(&piece, start).map_err(io));
+        let range = start..found.size.min(start + PIECE);
+        let kept = place.read_into(&found.name, range, &mut FileFrom { file: &file, at: start });
         if kept.is_err() {
             // The others need not go on.
             next.store(found.size, Ordering::Relaxed);

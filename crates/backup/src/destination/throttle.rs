@@ -1,5 +1,6 @@
 //! A destination that is used no faster, and by no more at once, than was ordered.
 
+use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -121,6 +122,22 @@ impl<C: Clock> Throttled<C> {
     }
 }
 
+struct PacedWrite<'a, C: Clock> {
+    inner: &'a mut dyn Write,
+    pacer: &'a Pacer<C>,
+}
+
+impl<C: Clock> Write for PacedWrite<'_, C> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.pacer.bytes(self.pacer.fetched.as_ref(), bytes.len() as u64);
+        self.inner.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 impl<C> Destination for Throttled<C>
 where
     C: Clock + Send + Sync,
@@ -141,6 +158,11 @@ where
         let _turn = self.pacer.begin();
         self.pacer.bytes(self.pacer.fetched.as_ref(), range.end.saturating_sub(range.start));
         self.inner.read(name, range)
+    }
+
+    fn read_into(&self, name: &str, range: Range<u64>, into: &mut dyn Write) -> Result<(), DestinationError> {
+        let _turn = self.pacer.begin();
+        self.inner.read_into(name, range, &mut PacedWrite { inner: into, pacer: &self.pacer })
     }
 
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError> {

@@ -1,4 +1,4 @@
-//! Measures backup, restore and archives: `backup_bench [KEYS] [--seconds S]`; past 10 000 keys, growth too.
+//! Measures object stores, backup, restore and archives: `backup_bench [KEYS] [--seconds S]`; past 10 000 keys, growth too.
 
 mod base;
 mod clock;
@@ -6,6 +6,7 @@ mod continuous;
 #[path = "../figures/mod.rs"]
 mod figures;
 mod least;
+mod objects;
 mod raw;
 mod streams;
 mod verbs;
@@ -32,6 +33,8 @@ fn main() -> Outcome {
     let order = Order::read()?;
     figures::start("backup_bench", &order)?;
     let seconds = order.seconds(8.0)?;
+    let folder = figures::folder()?;
+    objects::run(folder.path())?;
     if order.keys <= SMALL {
         run(order.keys, seconds / 5)?;
         return Ok(());

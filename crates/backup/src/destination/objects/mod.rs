@@ -5,6 +5,7 @@ mod s3;
 mod signed;
 mod versions;
 
+use std::io::Write;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,7 +15,9 @@ use keyark_model::Time;
 use keyark_model::protection::Lock;
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig};
+use object_store::{
+    ClientOptions, Error, GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig,
+};
 
 pub use self::azure::azure;
 pub use self::s3::s3;
@@ -155,16 +158,29 @@ impl Destination for Objects {
     }
 
     fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError> {
+        let mut bytes = Vec::with_capacity(usize::try_from(range.end.saturating_sub(range.start)).unwrap_or_default());
+        self.read_into(name, range, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_into(&self, name: &str, range: Range<u64>, into: &mut dyn Write) -> Result<(), DestinationError> {
         let path = self.path(name)?;
-        let length = range.end.saturating_sub(range.start);
-        if length == 0 {
-            return Ok(Vec::new());
+        let mut missing = range.end.saturating_sub(range.start);
+        if missing == 0 {
+            return Ok(());
         }
-        let bytes = runtime()?.block_on(self.store.get_range(&path, range)).map_err(failed(name))?;
-        match bytes.len() as u64 == length {
-            true => Ok(bytes.to_vec()),
-            false => Err(DestinationError::Other(format!("{name} does not have these bytes"))),
-        }
+        runtime()?.block_on(async {
+            let asked = GetOptions { range: Some(range.into()), ..GetOptions::default() };
+            let mut pieces = self.store.get_opts(&path, asked).await.map_err(failed(name))?.into_stream();
+            while let Some(piece) = pieces.try_next().await.map_err(failed(name))? {
+                missing = missing.saturating_sub(piece.len() as u64);
+                into.write_all(&piece).map_err(other)?;
+            }
+            match missing {
+                0 => Ok(()),
+                _ => Err(DestinationError::Other(format!("{name} does not have these bytes"))),
+            }
+        })
     }
 
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError> {

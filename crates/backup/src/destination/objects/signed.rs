@@ -170,7 +170,7 @@ pub(super) fn server_time(headers: &HeaderMap) -> Result<Time, DestinationError>
 pub(super) async fn refused(name: &str, answer: Response) -> DestinationError {
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
-    let text: String = text.chars().take(REASON).collect();
+    let text: String = text.chars().take(REASON).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let reason: Vec<&str> = ["Code", "Message"].iter().filter_map(|tag| element(&text, tag)).collect();
     let told = format!("{name}: HTTP status {status} {}", reason.join(": "));
     match status.as_u16() {

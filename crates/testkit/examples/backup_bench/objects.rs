@@ -1,0 +1,123 @@
+//! Measures object stores: a large archive to a real server of this machine and back, beside a plain copy by the same HTTP client.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use keyark_backup::destination::objects::Objects;
+use keyark_backup::destination::{Content, Destination as _, Found, fetch};
+use keyark_testkit::azure::{self, AzureServer};
+use keyark_testkit::s3::{self, S3Server};
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::path::Path;
+use object_store::signer::Signer;
+use reqwest::Method;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::clock::{Spent, timed};
+use crate::figures::{Figure, Outcome, Target, median, number};
+
+/// Bytes of the archive.
+const SIZE: u64 = 256 << 20;
+/// Each is measured so often, in turn.
+const TIMES: usize = 3;
+/// Our time is at most so much of the plain copy's: 0.85 of its speed.
+const RATIO: f64 = 1.0 / 0.85;
+
+pub fn run(folder: &FilePath) -> Outcome {
+    let file = folder.join("archive-to-send");
+    let content: Vec<u8> =
+        (0..SIZE / 8).flat_map(|n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
+    std::fs::write(&file, content)?;
+    let server = S3Server::start();
+    let signer = AmazonS3Builder::new()
+        .with_bucket_name(s3::BUCKET)
+        .with_region(s3::REGION)
+        .with_endpoint(&server.endpoint)
+        .with_allow_http(true)
+        .with_access_key_id(s3::ACCESS)
+        .with_secret_access_key(s3::SECRET)
+        .build()?;
+    measure("S3", &server.destination(""), Plain::new(Arc::new(signer))?, &file)?;
+    drop(server);
+    let server = AzureServer::start();
+    let signer = MicrosoftAzureBuilder::new()
+        .with_account(azure::ACCOUNT)
+        .with_access_key(azure::KEY)
+        .with_container_name(azure::CONTAINER)
+        .with_endpoint(server.endpoint.clone())
+        .with_allow_http(true)
+        .build()?;
+    measure("Azure Blob", &server.destination(""), Plain::new(Arc::new(signer))?, &file)
+}
+
+/// The same HTTP client, with nothing around it.
+struct Plain {
+    signer: Arc<dyn Signer>,
+    client: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Plain {
+    fn new(signer: Arc<dyn Signer>) -> Outcome<Plain> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        Ok(Plain { signer, client: reqwest::Client::new(), runtime })
+    }
+
+    async fn url(&self, method: Method, name: &str) -> Outcome<reqwest::Url> {
+        Ok(self.signer.signed_url(method, &Path::parse(name)?, Duration::from_secs(600)).await?)
+    }
+
+    fn send(&self, name: &str, file: &FilePath) -> Outcome {
+        self.runtime.block_on(async {
+            let content = tokio::fs::File::open(file).await?;
+            let body = tokio_util::io::ReaderStream::with_capacity(content, 1 << 20);
+            let request = self.client.put(self.url(Method::PUT, name).await?).header("content-length", SIZE);
+            let request = request.header("x-ms-blob-type", "BlockBlob").body(reqwest::Body::wrap_stream(body));
+            request.send().await?.error_for_status()?;
+            Ok(())
+        })
+    }
+
+    fn fetch(&self, name: &str, into: &FilePath) -> Outcome {
+        self.runtime.block_on(async {
+            let answer = self.client.get(self.url(Method::GET, name).await?).send().await?.error_for_status()?;
+            let (mut pieces, mut file) = (answer.bytes_stream(), tokio::fs::File::create(into).await?);
+            while let Some(piece) = pieces.next().await {
+                file.write_all(&piece?).await?;
+            }
+            Ok(file.flush().await?)
+        })
+    }
+}
+
+fn measure(kind: &str, place: &Objects, plain: Plain, file: &FilePath) -> Outcome {
+    let back = file.with_extension("back");
+    // The first of each is not measured: connections are made, and it is what is fetched.
+    plain.send("plain/first", file)?;
+    place.create("ours/first", Content::File(file))?;
+    let found = Found { name: "ours/first".into(), size: SIZE };
+    let (mut sent, mut fetched) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for _ in 0..TIMES {
+        sent[0].push(timed(|| Ok(place.create("ours/next", Content::File(file))?))?.1);
+        place.delete("ours/next")?;
+        sent[1].push(timed(|| plain.send("plain/next", file))?.1);
+        place.delete("plain/next")?;
+        fetched[0].push(timed(|| Ok(fetch(place, &found, &back)?))?.1);
+        std::fs::remove_file(&back)?;
+        fetched[1].push(timed(|| plain.fetch("plain/first", &back))?.1);
+        std::fs::remove_file(&back)?;
+    }
+    for (what, [ours, plain]) in [("sent", sent), ("fetched", fetched)] {
+        let cpu = |all: &[Spent]| number(median(all.iter().map(|s| s.cpu).collect()));
+        let wall = |all: &[Spent]| median(all.iter().map(|s| s.wall).collect());
+        Figure::new(format!("{kind}: an archive of 256 MiB is {what}"), wall(&ours), "s")
+            .note(format!("{} s CPU of this process, {} plain", cpu(&ours), cpu(&plain)))
+            .limit(wall(&plain), "a plain copy by the same client")
+            .target(Target::Ratio(RATIO))
+            .print();
+    }
+    Ok(())
+}
