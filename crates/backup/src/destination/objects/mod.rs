@@ -31,7 +31,9 @@ const IN_MEMORY: u64 = 16 << 20;
 const PARALLELISM: usize = 4;
 /// How long a request that fails is tried again, with a growing and random wait.
 const RETRY_FOR: Duration = Duration::from_secs(20);
-/// The longest that one request may take.
+/// A connection on which nothing is acknowledged for so long is dead.
+const SILENT: Duration = Duration::from_secs(60);
+/// The longest that one request may take, besides what it brings.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// A prefix in a bucket or container.
@@ -98,7 +100,7 @@ impl Objects {
         if !prefix.is_empty() {
             check_folder(prefix)?;
         }
-        let client = reqwest::Client::builder().timeout(LONGEST).build().map_err(other)?;
+        let client = reqwest::Client::builder().timeout(LONGEST).tcp_user_timeout(SILENT).build().map_err(other)?;
         Ok(Objects {
             store,
             signer,

@@ -19,6 +19,8 @@ use crate::destination::{Content, DestinationError, lock};
 
 /// Bytes of a file that are sent at a time.
 const PIECE: usize = 1 << 20;
+/// Bytes a second that the slowest upload brings.
+const SLOWEST: u64 = 64 << 10;
 /// Pieces that are read before they are sent.
 const AHEAD: usize = 4;
 /// For how long a look at the server's clock counts.
@@ -33,7 +35,8 @@ pub(super) struct Ask<'a> {
     /// Headers that the signature covers; S3 wants that of those that begin with `x-amz-`.
     pub signed: HeaderMap,
     pub plain: HeaderMap,
-    pub body: Option<Body>,
+    /// With its bytes.
+    pub body: Option<(Body, u64)>,
 }
 
 impl Objects {
@@ -49,8 +52,10 @@ impl Objects {
         let url = self.signer.signed_url_opts(method.clone(), path, LONGEST, &options);
         let url = url.await.map_err(failed(path.as_ref()))?;
         let mut request = self.client.request(method, url).headers(ask.signed).headers(ask.plain);
-        if let Some(body) = ask.body {
-            request = request.body(body);
+        if let Some((body, size)) = ask.body {
+            // What was ordered to go slowly may take its time.
+            let longest = LONGEST + Duration::from_secs(size / SLOWEST);
+            request = request.header("content-length", size).timeout(longest).body(body);
         }
         request.send().await.map_err(|e| DestinationError::Unreachable(e.without_url().to_string()))
     }
@@ -82,8 +87,7 @@ impl Objects {
             let days = i64::from(lock::days(name, lock.days));
             ask.signed = retention(lock.mode, self.now(path).await?.plus_seconds(86_400 * days), &content)?;
         }
-        ask.plain.insert("content-length", size.into());
-        ask.body = Some(body);
+        ask.body = Some((body, size));
         let answer = self.request(Method::PUT, path, ask).await?;
         match answer.status().is_success() {
             true => Ok(()),

@@ -10,8 +10,8 @@ use crate::app::error::{AppError, Result};
 const LOCK_MODES: [(&str, LockMode); 2] = [("governance", LockMode::Governance), ("compliance", LockMode::Compliance)];
 const LOCK_DAYS: std::ops::RangeInclusive<u32> = 1..=3_660;
 
-/// The least bytes a second that make sense, and the most requests at once.
-const SLOWEST: u32 = 16 << 10;
+/// The least bytes a second that no server takes for silence, and the most requests at once.
+const SLOWEST: u32 = 128 << 10;
 const PARALLELISM: u32 = 64;
 
 /// Days before the end of credentials from which an alarm stands.

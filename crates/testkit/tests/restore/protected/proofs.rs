@@ -82,7 +82,7 @@ fn the_limits_of_a_destination_are_set_and_lifted() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start();
     backup_key(&server.admin, "system");
-    let limits = json!({ "bytesPerSecondOut": 100_000_000, "bytesPerSecondIn": 16_384, "requestsPerSecond": 1000, "parallelism": 2 });
+    let limits = json!({ "bytesPerSecondOut": 100_000_000, "bytesPerSecondIn": 131_072, "requestsPerSecond": 1000, "parallelism": 2 });
     let mut fields = limits.clone();
     fields["name"] = json!("nas");
     fields["path"] = json!(folder.path());
@@ -91,7 +91,7 @@ fn the_limits_of_a_destination_are_set_and_lifted() {
         assert_eq!(made[name], *value, "{made}");
     }
     let change = |fields| server.admin.patch("/v1/destinations/nas", fields);
-    change(json!({ "bytesPerSecondIn": 100 })).fails(ErrorCode::InvalidParam, "16384 at least, or 0 for no limit");
+    change(json!({ "bytesPerSecondIn": 100 })).fails(ErrorCode::InvalidParam, "131072 at least, or 0 for no limit");
     change(json!({ "parallelism": 65 })).fails(ErrorCode::InvalidParam, "parallelism is 64 at most");
     let changed = change(json!({ "bytesPerSecondIn": 0, "parallelism": 4 })).ok(200);
     assert_eq!((&changed["bytesPerSecondIn"], &changed["parallelism"]), (&json!(null), &json!(4)));
