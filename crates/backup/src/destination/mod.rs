@@ -24,6 +24,8 @@ use keyark_model::protection::{Address, Lock};
 
 /// Bytes that are read or sent at a time.
 const PIECE: u64 = 8 << 20;
+/// Bytes that are copied with one request.
+const STRETCH: u64 = 32 << 20;
 /// Half-written files have this at the front of their names; no list shows them.
 const PART: &str = ".part-";
 /// Names that one list answers with.
@@ -100,8 +102,11 @@ pub trait Destination: Send + Sync {
 
     /// The same, as they come.
     fn read_into(&self, name: &str, range: Range<u64>, into: &mut dyn Write) -> Result<(), DestinationError> {
-        let bytes = self.read(name, range)?;
-        into.write_all(&bytes).map_err(|e| DestinationError::Other(e.to_string()))
+        for start in range.clone().step_by(PIECE as usize) {
+            let bytes = self.read(name, start..range.end.min(start + PIECE))?;
+            into.write_all(&bytes).map_err(|e| DestinationError::Other(e.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Objects whose names start with `prefix` and come after `after`, by name as bytes; fewer than `limit`: these were the last.
@@ -313,11 +318,11 @@ pub fn fetch(place: &dyn Destination, found: &Found, into: &Path) -> Result<(), 
     let file = File::create_new(into).map_err(io)?;
     let next = AtomicU64::new(0);
     let work = || loop {
-        let start = next.fetch_add(PIECE, Ordering::Relaxed);
+        let start = next.fetch_add(STRETCH, Ordering::Relaxed);
         if start >= found.size {
             return Ok(());
         }
-        let range = start..found.size.min(start + PIECE);
+        let range = start..found.size.min(start + STRETCH);
         let kept = place.read_into(&found.name, range, &mut FileFrom { file: &file, at: start });
         if kept.is_err() {
             // The others need not go on.
@@ -325,7 +330,7 @@ pub fn fetch(place: &dyn Destination, found: &Found, into: &Path) -> Result<(), 
             return kept;
         }
     };
-    let workers = place.parallelism().clamp(1, found.size.div_ceil(PIECE).max(1) as usize);
+    let workers = place.parallelism().clamp(1, found.size.div_ceil(STRETCH).max(1) as usize);
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
         let mut outcome = work();

@@ -277,7 +277,7 @@ mod tests {
         );
         let (place, folder) =
             (Throttled::new(Box::new(Memory::default()), Arc::new(pacer)), tempfile::tempdir().unwrap());
-        let content: Vec<u8> = (0..(60 << 20) + 7_u32).map(|n| (n % 251) as u8).collect();
+        let content: Vec<u8> = (0..(70 << 20) + 7_u32).map(|n| (n % 251) as u8).collect();
         place.create("a/b", Content::Bytes(&content)).unwrap();
         let found = list_all(&place, "").unwrap().remove(0);
         fetch(&place, &found, &folder.path().join("back")).unwrap();
