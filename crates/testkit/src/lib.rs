@@ -6,6 +6,7 @@ pub mod client;
 pub mod committed;
 pub mod counted;
 pub mod destinations;
+pub mod distance;
 pub mod files;
 pub mod proxy;
 mod python;

@@ -1,7 +1,7 @@
 //! A folder of another machine, over SFTP: one connection, requests one behind the other without waiting for answers.
 
 use std::future::Future;
-use std::io::{ErrorKind, Read as _, SeekFrom};
+use std::io::{ErrorKind, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -134,18 +134,30 @@ impl Sftp {
         }
     }
 
-    async fn piece(&self, link: &Link, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError> {
-        let length = range.end.checked_sub(range.start).and_then(|n| usize::try_from(n).ok());
-        let mut bytes = vec![0; length.ok_or_else(|| DestinationError::Other(format!("{range:?} is no range")))?];
-        let mut file = link.session.open(self.path(name)).await.map_err(failed(name))?;
+    /// Reads a range and hands it on as it comes.
+    async fn stream(
+        &self,
+        link: &Link,
+        name: &str,
+        range: Range<u64>,
+        into: &mut dyn Write,
+    ) -> Result<(), DestinationError> {
         let broken = |e: std::io::Error| match e.kind() {
             ErrorKind::UnexpectedEof => DestinationError::Other(format!("{name} does not have the bytes {range:?}")),
             _ => lost(name, &e),
         };
+        let length = range.end.checked_sub(range.start);
+        let mut left = length.ok_or_else(|| DestinationError::Other(format!("{range:?} is no range")))?;
+        let mut file = link.session.open(self.path(name)).await.map_err(failed(name))?;
         file.seek(SeekFrom::Start(range.start)).await.map_err(broken)?;
-        file.read_exact(&mut bytes).await.map_err(broken)?;
-        file.close().await.map_err(broken)?;
-        Ok(bytes)
+        let mut piece = vec![0; 1 << 20];
+        while left > 0 {
+            let part = &mut piece[..left.min(1 << 20) as usize];
+            file.read_exact(part).await.map_err(broken)?;
+            into.write_all(part).map_err(|e| DestinationError::Other(e.to_string()))?;
+            left -= part.len() as u64;
+        }
+        file.close().await.map_err(broken)
     }
 }
 
@@ -216,8 +228,14 @@ impl Destination for Sftp {
     }
 
     fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError> {
+        let mut bytes = Vec::new();
+        self.read_into(name, range, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_into(&self, name: &str, range: Range<u64>, into: &mut dyn Write) -> Result<(), DestinationError> {
         check_name(name)?;
-        self.with(|link| async move { self.piece(&link, name, range).await })
+        self.with(|link| async move { self.stream(&link, name, range, into).await })
     }
 
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError> {

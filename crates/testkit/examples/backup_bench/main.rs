@@ -8,6 +8,7 @@ mod figures;
 mod least;
 mod objects;
 mod raw;
+mod sftp;
 mod streams;
 mod verbs;
 

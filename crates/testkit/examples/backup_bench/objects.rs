@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use keyark_backup::destination::objects::Objects;
-use keyark_backup::destination::{Content, Destination as _, Found, fetch};
+use keyark_backup::destination::{Content, Destination, Found, fetch};
 use keyark_testkit::azure::{self, AzureServer};
 use keyark_testkit::s3::{self, S3Server};
 use object_store::aws::AmazonS3Builder;
@@ -15,12 +14,14 @@ use object_store::path::Path;
 use object_store::signer::Signer;
 use reqwest::Method;
 use tokio::io::AsyncWriteExt as _;
+use tokio::runtime::Runtime;
 
 use crate::clock::{Spent, timed};
 use crate::figures::{Figure, Outcome, Target, median, number};
+use crate::sftp;
 
 /// Bytes of the archive.
-const SIZE: u64 = 256 << 20;
+pub const SIZE: u64 = 256 << 20;
 /// Each is measured so often, in turn.
 const TIMES: usize = 3;
 /// Our time is at most so much of the plain copy's: 0.85 of its speed.
@@ -40,7 +41,7 @@ pub fn run(folder: &FilePath) -> Outcome {
         .with_access_key_id(s3::ACCESS)
         .with_secret_access_key(s3::SECRET)
         .build()?;
-    measure("S3", &server.destination(""), Plain::new(Arc::new(signer))?, &file)?;
+    measure("S3", &server.destination(""), &PlainHttp::new(Arc::new(signer))?, &file, None)?;
     drop(server);
     let server = AzureServer::start();
     let signer = MicrosoftAzureBuilder::new()
@@ -50,26 +51,29 @@ pub fn run(folder: &FilePath) -> Outcome {
         .with_endpoint(server.endpoint.clone())
         .with_allow_http(true)
         .build()?;
-    measure("Azure Blob", &server.destination(""), Plain::new(Arc::new(signer))?, &file)
+    measure("Azure Blob", &server.destination(""), &PlainHttp::new(Arc::new(signer))?, &file, None)?;
+    drop(server);
+    sftp::run(&file)
 }
 
 /// The same HTTP client, with nothing around it.
-struct Plain {
+struct PlainHttp {
     signer: Arc<dyn Signer>,
     client: reqwest::Client,
-    runtime: tokio::runtime::Runtime,
+    runtime: Runtime,
 }
 
-impl Plain {
-    fn new(signer: Arc<dyn Signer>) -> Outcome<Plain> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        Ok(Plain { signer, client: reqwest::Client::new(), runtime })
+impl PlainHttp {
+    fn new(signer: Arc<dyn Signer>) -> Outcome<PlainHttp> {
+        Ok(PlainHttp { signer, client: reqwest::Client::new(), runtime: network()? })
     }
 
     async fn url(&self, method: Method, name: &str) -> Outcome<reqwest::Url> {
         Ok(self.signer.signed_url(method, &Path::parse(name)?, Duration::from_secs(600)).await?)
     }
+}
 
+impl Plain for PlainHttp {
     fn send(&self, name: &str, file: &FilePath) -> Outcome {
         self.runtime.block_on(async {
             let content = tokio::fs::File::open(file).await?;
@@ -93,31 +97,67 @@ impl Plain {
     }
 }
 
-fn measure(kind: &str, place: &Objects, plain: Plain, file: &FilePath) -> Outcome {
+/// A plain copy, by the client that the destination uses too.
+pub trait Plain {
+    fn send(&self, name: &str, file: &FilePath) -> Outcome;
+    fn fetch(&self, name: &str, into: &FilePath) -> Outcome;
+}
+
+/// Where such a client runs.
+pub fn network() -> Outcome<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+/// What distance allows at most: seconds for sending and fetching, and how near to that we come at least.
+pub struct Far {
+    pub sent: f64,
+    pub fetched: f64,
+    pub share: f64,
+}
+
+pub fn measure(
+    kind: &str,
+    place: &dyn Destination,
+    plain: &dyn Plain,
+    file: &FilePath,
+    far: Option<&Far>,
+) -> Outcome<[f64; 2]> {
     let back = file.with_extension("back");
     // The first of each is not measured: connections are made, and it is what is fetched.
-    plain.send("plain/first", file)?;
+    plain.send("first-plain", file)?;
     place.create("ours/first", Content::File(file))?;
     let found = Found { name: "ours/first".into(), size: SIZE };
     let (mut sent, mut fetched) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..TIMES {
         sent[0].push(timed(|| Ok(place.create("ours/next", Content::File(file))?))?.1);
         place.delete("ours/next")?;
-        sent[1].push(timed(|| plain.send("plain/next", file))?.1);
-        place.delete("plain/next")?;
+        sent[1].push(timed(|| plain.send("next-plain", file))?.1);
+        place.delete("next-plain")?;
         fetched[0].push(timed(|| Ok(fetch(place, &found, &back)?))?.1);
         std::fs::remove_file(&back)?;
-        fetched[1].push(timed(|| plain.fetch("plain/first", &back))?.1);
+        fetched[1].push(timed(|| plain.fetch("first-plain", &back))?.1);
         std::fs::remove_file(&back)?;
     }
-    for (what, [ours, plain]) in [("sent", sent), ("fetched", fetched)] {
+    for name in ["ours/first", "first-plain"] {
+        place.delete(name)?;
+    }
+    let mut walls = [0.0; 2];
+    for (n, (what, [ours, plain])) in [("sent", sent), ("fetched", fetched)].into_iter().enumerate() {
         let cpu = |all: &[Spent]| number(median(all.iter().map(|s| s.cpu).collect()));
         let wall = |all: &[Spent]| median(all.iter().map(|s| s.wall).collect());
-        Figure::new(format!("{kind}: an archive of 256 MiB is {what}"), wall(&ours), "s")
-            .note(format!("{} s CPU of this process, {} plain", cpu(&ours), cpu(&plain)))
-            .limit(wall(&plain), "a plain copy by the same client")
-            .target(Target::Ratio(RATIO))
-            .print();
+        walls[n] = wall(&plain);
+        let figure = Figure::new(format!("{kind}: an archive of 256 MiB is {what}"), wall(&ours), "s");
+        match far {
+            None => figure
+                .note(format!("{} s CPU of this process, {} plain", cpu(&ours), cpu(&plain)))
+                .limit(walls[n], "a plain copy by the same client")
+                .target(Target::Ratio(RATIO)),
+            Some(far) => figure
+                .note(format!("a plain copy {} s", number(walls[n])))
+                .limit([far.sent, far.fetched][n], "what machine and distance allow")
+                .target(Target::Ratio(1.0 / far.share)),
+        }
+        .print();
     }
-    Ok(())
+    Ok(walls)
 }
