@@ -1,12 +1,35 @@
 //! What every destination must do, and a wrapper that makes one do it badly.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use keyark_backup::destination::{
     Content, Destination, DestinationError, Found, create_or_same, fetch, list_all, read_small,
 };
+use keyark_model::Time;
+
+/// Half-written files below `a/` are in no list, and go once nobody can be writing them; `a/b` stays. `root`: where it keeps its files.
+pub fn abandoned_parts_go(place: &dyn Destination, root: &Path) {
+    let (now, old) = (SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000), root.join("a/c/.part-old"));
+    let new = root.join("a/.part-new");
+    // The folder is made by whoever may remove things in it.
+    place.create("a/c/d", Content::Bytes(b"x")).unwrap();
+    place.delete("a/c/d").unwrap();
+    for (path, age) in [(&old, 90_000), (&new, 60)] {
+        std::fs::write(path, b"half").unwrap();
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(now - Duration::from_secs(age)).unwrap();
+    }
+    let listed = || -> Vec<String> { place.list("", "", 9).unwrap().into_iter().map(|f| f.name).collect() };
+    assert_eq!(listed(), ["a/b"]);
+    place.clear("a/", Time((2_000_000_000 - 86_400) * 1_000_000)).unwrap();
+    assert!(!old.exists() && new.exists());
+    assert_eq!(listed(), ["a/b"]);
+    std::fs::remove_file(new).unwrap();
+}
 
 /// The suite: it leaves nothing behind. Object stores, folders and other machines are held to the same.
 pub fn conformance(place: &dyn Destination) {

@@ -1,4 +1,5 @@
 //! `cargo xtask bench [KEYS] [--limit SECONDS] [--write]`: every benchmark of the tree, in release, one after the other.
+//! `--build`: builds them and the program, and runs none.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ struct Order {
     keys: u64,
     limit: Option<Duration>,
     write: bool,
+    build: bool,
 }
 
 /// Builds all, then runs each alone; fails when one fails or takes longer than the limit.
@@ -24,7 +26,12 @@ pub fn bench(arguments: &[String]) -> Outcome {
     let order = read(arguments)?;
     let benches: Vec<String> = tree::sources()?.iter().filter_map(bench_of).collect();
     // All in one go, with the program that the benchmark of the server starts: one set of features, built once.
-    crate::process::run(cargo().args(["build", "--release", "--workspace", "--bins", "--examples"]))?;
+    let mut build = cargo();
+    build.args(["build", "--locked", "--release", "--workspace", "--bin", "keyark"]);
+    crate::process::run(build.args(benches.iter().flat_map(|bench| ["--example", bench])))?;
+    if order.build {
+        return Ok(());
+    }
     let mut report = head(&order)?;
     for example in &benches {
         println!("== {example} {}", order.keys);
@@ -54,12 +61,13 @@ pub fn bench(arguments: &[String]) -> Outcome {
 }
 
 fn read(arguments: &[String]) -> Outcome<Order> {
-    let mut order = Order { keys: 10_000, limit: None, write: false };
+    let mut order = Order { keys: 10_000, limit: None, write: false, build: false };
     let mut rest = arguments.iter();
     while let Some(word) = rest.next() {
         let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no number"));
         match word.as_str() {
             "--write" => order.write = true,
+            "--build" => order.build = true,
             "--limit" => {
                 let seconds = rest.next().ok_or("--limit needs a number of seconds")?;
                 order.limit = Some(Duration::from_secs(number(seconds)?));
@@ -127,9 +135,9 @@ mod tests {
     #[test]
     fn arguments_are_read_in_any_order() {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let order = Order { keys: 500, limit: Some(Duration::from_secs(15)), write: true };
+        let order = Order { keys: 500, limit: Some(Duration::from_secs(15)), write: true, build: false };
         assert_eq!(read(&words("--limit 15 500 --write")).unwrap(), order);
-        assert_eq!(read(&[]).unwrap(), Order { keys: 10_000, limit: None, write: false });
+        assert_eq!(read(&[]).unwrap(), Order { keys: 10_000, limit: None, write: false, build: false });
         assert!(read(&words("--limit")).is_err() && read(&words("many")).is_err());
     }
 

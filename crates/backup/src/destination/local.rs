@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+
+use keyark_model::Time;
 
 use super::tree::{self, Entry, Tree};
 use super::{Content, Destination, DestinationError, Found, PART, check_name};
@@ -73,7 +75,10 @@ impl Tree for Local {
                 let entry = entry?;
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 match entry.metadata() {
-                    Ok(meta) => all.push(Entry { name, folder: meta.is_dir(), size: meta.len() }),
+                    Ok(meta) => {
+                        let modified = Time(meta.mtime() * 1_000_000);
+                        all.push(Entry { name, folder: meta.is_dir(), size: meta.len(), modified });
+                    }
                     // It went while the folder was read.
                     Err(e) if e.kind() == ErrorKind::NotFound => {}
                     Err(e) => return Err(e),
@@ -85,6 +90,10 @@ impl Tree for Local {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             entries => entries.map_err(failed(folder)),
         }
+    }
+
+    fn remove_part(&self, path: &str) -> Result<(), DestinationError> {
+        fs::remove_file(self.root.join(path)).map_err(failed(path))
     }
 }
 
@@ -146,6 +155,11 @@ impl Destination for Local {
             None => Ok(()),
         });
         gone.map_err(failed(name))
+    }
+
+    fn clear(&self, folder: &str, before: Time) -> Result<(), DestinationError> {
+        self.present()?;
+        tree::clear(self, folder, before)
     }
 
     fn describe(&self) -> String {

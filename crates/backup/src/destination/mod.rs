@@ -123,6 +123,11 @@ pub trait Destination: Send + Sync {
         Ok(())
     }
 
+    /// Removes what was half written in a folder and below it before then. Object stores have no such thing.
+    fn clear(&self, _folder: &str, _before: Time) -> Result<(), DestinationError> {
+        Ok(())
+    }
+
     /// How many reads at once are worth it.
     fn parallelism(&self) -> usize {
         1

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use keyark_crypto::{SecretBytes, random};
+use keyark_model::Time;
 use keyark_model::protection::Address;
 use keyark_model::ssh::Host;
 use russh_sftp::client::SftpSession;
@@ -199,7 +200,12 @@ impl Tree for Sftp {
         self.with(|link| async move {
             match link.session.read_dir(path.trim_end_matches('/')).await {
                 Ok(entries) => Ok(entries
-                    .map(|e| Entry { name: e.file_name(), folder: e.file_type().is_dir(), size: e.metadata().len() })
+                    .map(|e| {
+                        let (name, meta) = (e.file_name(), e.metadata());
+                        // Servers that do not say when are never cleared.
+                        let modified = Time(meta.mtime.map_or(i64::MAX, |s| i64::from(s) * 1_000_000));
+                        Entry { name, folder: meta.file_type().is_dir(), size: meta.len(), modified }
+                    })
                     .collect()),
                 Err(Error::Status(s)) if s.status_code == StatusCode::NoSuchFile => {
                     self.present(&link.session).await.map(|()| Vec::new())
@@ -207,6 +213,10 @@ impl Tree for Sftp {
                 Err(e) => Err(failed(folder)(e)),
             }
         })
+    }
+
+    fn remove_part(&self, path: &str) -> Result<(), DestinationError> {
+        self.with(|link| async move { link.session.remove_file(self.path(path)).await.map_err(failed(path)) })
     }
 }
 
@@ -249,6 +259,10 @@ impl Destination for Sftp {
     fn delete(&self, name: &str) -> Result<(), DestinationError> {
         check_name(name)?;
         self.with(|link| async move { link.session.remove_file(self.path(name)).await.map_err(failed(name)) })
+    }
+
+    fn clear(&self, folder: &str, before: Time) -> Result<(), DestinationError> {
+        tree::clear(self, folder, before)
     }
 
     fn parallelism(&self) -> usize {

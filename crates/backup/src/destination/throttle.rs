@@ -10,6 +10,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use keyark_model::Time;
 use keyark_model::protection::Pace;
 
 use super::{Content, Destination, DestinationError, Found};
@@ -183,6 +184,11 @@ where
     fn check_free(&self, name: &str) -> Result<(), DestinationError> {
         let _turn = self.pacer.begin();
         self.inner.check_free(name)
+    }
+
+    fn clear(&self, folder: &str, before: Time) -> Result<(), DestinationError> {
+        let _turn = self.pacer.begin();
+        self.inner.clear(folder, before)
     }
 
     fn parallelism(&self) -> usize {

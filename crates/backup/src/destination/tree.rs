@@ -1,11 +1,16 @@
 //! Lists of places that keep objects as files in folders: by whole names, without looking where nothing can be wanted.
 
-use super::{DestinationError, Found, check_folder, check_name};
+use keyark_model::Time;
+
+use super::{DestinationError, Found, PART, check_folder, check_name};
 
 /// A folder with files and further folders.
 pub(super) trait Tree {
     /// What stands in a folder (`""`, or ending in `/`); an absent folder is an empty one.
     fn entries(&self, folder: &str) -> Result<Vec<Entry>, DestinationError>;
+
+    /// Removes a half-written file.
+    fn remove_part(&self, path: &str) -> Result<(), DestinationError>;
 }
 
 pub(super) struct Entry {
@@ -13,6 +18,7 @@ pub(super) struct Entry {
     pub name: String,
     pub folder: bool,
     pub size: u64,
+    pub modified: Time,
 }
 
 /// The folder that a prefix starts in: nothing outside of it is wanted.
@@ -35,6 +41,20 @@ pub(super) fn folders(tree: &dyn Tree, folder: &str) -> Result<Vec<String>, Dest
     let mut names: Vec<String> = below.map(|e| e.name).collect();
     names.sort();
     Ok(names)
+}
+
+/// Removes what was half written in a folder and below it before then: whoever wrote it is gone.
+pub(super) fn clear(tree: &dyn Tree, folder: &str, before: Time) -> Result<(), DestinationError> {
+    check_folder(folder)?;
+    for entry in tree.entries(folder)? {
+        let path = format!("{folder}{}", entry.name);
+        if entry.folder && check_name(&entry.name).is_ok() {
+            clear(tree, &format!("{path}/"), before)?;
+        } else if entry.name.starts_with(PART) && !entry.folder && entry.modified < before {
+            tree.remove_part(&path)?;
+        }
+    }
+    Ok(())
 }
 
 struct Want<'a> {

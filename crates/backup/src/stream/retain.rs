@@ -115,7 +115,11 @@ pub fn ripe(
     Ok(None)
 }
 
-/// Carries out what is ripe, and removes the statements. What cannot be deleted is told with its reason.
+/// A file that was half written so long ago is nobody's any more; seconds.
+const ABANDONED: i64 = 86_400;
+
+/// Carries out what is ripe, and removes the statements and what somebody left half written. What cannot be deleted is told with
+/// its reason.
 pub fn sweep(
     place: &dyn Destination,
     stream: StreamPlace,
@@ -124,6 +128,7 @@ pub fn sweep(
     wait: i64,
     now: Time,
 ) -> Result<(Removal, Vec<DestinationError>), DestinationError> {
+    place.clear(&stream.folder(), now.plus_seconds(-ABANDONED))?;
     let Some((removal, statements)) = ripe(place, stream, anchor, holds, wait, now)? else {
         return Ok((Removal::default(), Vec::new()));
     };

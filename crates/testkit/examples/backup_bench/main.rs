@@ -35,7 +35,7 @@ fn main() -> Outcome {
     figures::start("backup_bench", &order)?;
     let seconds = order.seconds(8.0)?;
     let folder = figures::folder()?;
-    objects::run(folder.path())?;
+    objects::run(folder.path(), if order.keys <= SMALL { 64 } else { 256 })?;
     if order.keys <= SMALL {
         run(order.keys, seconds / 5)?;
         return Ok(());

@@ -20,17 +20,16 @@ use crate::clock::{Spent, timed};
 use crate::figures::{Figure, Outcome, Target, median, number};
 use crate::sftp;
 
-/// Bytes of the archive.
-pub const SIZE: u64 = 256 << 20;
 /// Each is measured so often, in turn.
 const TIMES: usize = 3;
 /// Our time is at most so much of the plain copy's: 0.85 of its speed.
 const RATIO: f64 = 1.0 / 0.85;
 
-pub fn run(folder: &FilePath) -> Outcome {
+/// With an archive of so many MiB.
+pub fn run(folder: &FilePath, size: u64) -> Outcome {
     let file = folder.join("archive-to-send");
     let content: Vec<u8> =
-        (0..SIZE / 8).flat_map(|n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
+        (0..size << 17).flat_map(|n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
     std::fs::write(&file, content)?;
     let server = S3Server::start();
     let signer = AmazonS3Builder::new()
@@ -77,8 +76,9 @@ impl Plain for PlainHttp {
     fn send(&self, name: &str, file: &FilePath) -> Outcome {
         self.runtime.block_on(async {
             let content = tokio::fs::File::open(file).await?;
+            let length = content.metadata().await?.len();
             let body = tokio_util::io::ReaderStream::with_capacity(content, 1 << 20);
-            let request = self.client.put(self.url(Method::PUT, name).await?).header("content-length", SIZE);
+            let request = self.client.put(self.url(Method::PUT, name).await?).header("content-length", length);
             let request = request.header("x-ms-blob-type", "BlockBlob").body(reqwest::Body::wrap_stream(body));
             request.send().await?.error_for_status()?;
             Ok(())
@@ -103,6 +103,18 @@ pub trait Plain {
     fn fetch(&self, name: &str, into: &FilePath) -> Outcome;
 }
 
+/// How long a plain copy takes there and back; seconds.
+pub fn plainly(plain: &dyn Plain, file: &FilePath) -> Outcome<[f64; 2]> {
+    let back = file.with_extension("back");
+    let mut walls = [Vec::new(), Vec::new()];
+    for _ in 0..TIMES {
+        walls[0].push(timed(|| plain.send("plain", file))?.1.wall);
+        walls[1].push(timed(|| plain.fetch("plain", &back))?.1.wall);
+        std::fs::remove_file(&back)?;
+    }
+    Ok(walls.map(median))
+}
+
 /// Where such a client runs.
 pub fn network() -> Outcome<Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
@@ -115,18 +127,13 @@ pub struct Far {
     pub share: f64,
 }
 
-pub fn measure(
-    kind: &str,
-    place: &dyn Destination,
-    plain: &dyn Plain,
-    file: &FilePath,
-    far: Option<&Far>,
-) -> Outcome<[f64; 2]> {
+pub fn measure(kind: &str, place: &dyn Destination, plain: &dyn Plain, file: &FilePath, far: Option<&Far>) -> Outcome {
     let back = file.with_extension("back");
     // The first of each is not measured: connections are made, and it is what is fetched.
     plain.send("first-plain", file)?;
     place.create("ours/first", Content::File(file))?;
-    let found = Found { name: "ours/first".into(), size: SIZE };
+    let size = std::fs::metadata(file)?.len();
+    let found = Found { name: "ours/first".into(), size };
     let (mut sent, mut fetched) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..TIMES {
         sent[0].push(timed(|| Ok(place.create("ours/next", Content::File(file))?))?.1);
@@ -141,23 +148,21 @@ pub fn measure(
     for name in ["ours/first", "first-plain"] {
         place.delete(name)?;
     }
-    let mut walls = [0.0; 2];
     for (n, (what, [ours, plain])) in [("sent", sent), ("fetched", fetched)].into_iter().enumerate() {
         let cpu = |all: &[Spent]| number(median(all.iter().map(|s| s.cpu).collect()));
         let wall = |all: &[Spent]| median(all.iter().map(|s| s.wall).collect());
-        walls[n] = wall(&plain);
-        let figure = Figure::new(format!("{kind}: an archive of 256 MiB is {what}"), wall(&ours), "s");
+        let figure = Figure::new(format!("{kind}: an archive of {} MiB is {what}", size >> 20), wall(&ours), "s");
         match far {
             None => figure
                 .note(format!("{} s CPU of this process, {} plain", cpu(&ours), cpu(&plain)))
-                .limit(walls[n], "a plain copy by the same client")
+                .limit(wall(&plain), "a plain copy by the same client")
                 .target(Target::Ratio(RATIO)),
             Some(far) => figure
-                .note(format!("a plain copy {} s", number(walls[n])))
+                .note(format!("a plain copy {} s", number(wall(&plain))))
                 .limit([far.sent, far.fetched][n], "what machine and distance allow")
                 .target(Target::Ratio(1.0 / far.share)),
         }
         .print();
     }
-    Ok(walls)
+    Ok(())
 }

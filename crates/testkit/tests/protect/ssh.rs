@@ -8,7 +8,7 @@ use keyark_backup::ssh::transfer::Target;
 use keyark_backup::ssh::{fingerprint, host_keys, key_new};
 use keyark_crypto::SecretBytes;
 use keyark_model::ssh::{Host, Login, Protocol};
-use keyark_testkit::destinations::conformance;
+use keyark_testkit::destinations::{abandoned_parts_go, conformance};
 use keyark_testkit::ssh::{PASSWORD, SMALL, SshServer};
 
 fn secret(text: &str) -> SecretBytes {
@@ -33,8 +33,7 @@ fn what_a_host_keeps_is_for_its_owner_alone_and_nothing_half_written_is_left() {
     assert!(place.create("a/c", Content::File(&room.join("nothing"))).is_err());
     let left: Vec<_> = std::fs::read_dir(room.join("a")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["b"], "a failed create leaves no object");
-    std::fs::write(room.join("a/.part-0"), b"half").unwrap();
-    assert_eq!(place.list("", "", 9).unwrap().len(), 1);
+    abandoned_parts_go(&place, &room);
     // A folder that goes is a disk that is not mounted: nothing is written where it should be.
     std::fs::rename(&room, server.home().join("away")).unwrap();
     for outcome in [place.create("a/c", Content::Bytes(b"x")), place.list("", "", 9).map(drop)] {
