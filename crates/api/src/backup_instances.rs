@@ -203,9 +203,15 @@ pub struct BackupInstanceVerify {
     /// Id or name; absent: the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    /// quick: the list alone; full (default): every byte.
+    /// quick: the list alone; sample: every byte of the objects whose turn it is; full (default): every byte.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<String>,
+    /// Of a sample: into so many parts, one a day, the objects are divided; 2 to 366.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
+    /// Of a sample: a day, like 2026-05-01, whose part is read; absent: today's, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day: Option<String>,
     /// Copy what is missing or damaged from another destination of the instance, and delete what is damaged; runs of schedules do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub heal: bool,

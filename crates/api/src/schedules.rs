@@ -19,7 +19,7 @@ pub struct JobConfig {
     pub updated_at: Time,
     pub name: String,
     pub description: String,
-    /// database_backup, verification or drill.
+    /// database_backup, key_rotation, verification, drill or retention.
     pub operation: String,
     /// Five fields of cron: minute, hour, day of month, month, day of week.
     pub run_at: String,
@@ -72,9 +72,24 @@ pub struct InstanceParams {
     /// Id or name; absent: the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    /// Of a verification: quick or full (default).
+    /// Of a verification: quick, sample or full (default).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<String>,
+    /// Of a sample: within so many days everything is read, a part of it each day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
+}
+
+/// Which keys get a new version: one, or all that fit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRotationParams {
+    /// Id or name of the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Every key whose name fits, with `*` for any run and `?` for any one character; those that end are left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -84,7 +99,7 @@ pub struct JobConfigCreate {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// database_backup, verification or drill.
+    /// database_backup, key_rotation, verification, drill or retention.
     pub operation: String,
     /// Five fields of cron: minute, hour, day of month, month, day of week.
     pub run_at: String,
@@ -102,9 +117,11 @@ pub struct JobConfigCreate {
     pub end_date: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_backup_params: Option<DatabaseBackupParams>,
-    /// Of a verification or drill.
+    /// Of a verification, drill or retention.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_params: Option<InstanceParams>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_rotation_params: Option<KeyRotationParams>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -144,6 +161,8 @@ pub struct JobConfigUpdate {
     pub database_backup_params: Option<DatabaseBackupParams>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_params: Option<InstanceParams>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_rotation_params: Option<KeyRotationParams>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]

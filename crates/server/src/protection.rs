@@ -1,16 +1,19 @@
 //! Ships what enabled backup instances protect: each to each of its destinations, none waiting for another.
 
+mod retention;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keyark_backup::stream::{Catalogue, ShipError, Shipper, Shipping, StreamPlace, owner, retain};
-use keyark_backup::{Destination, DestinationError};
+use keyark_backup::Destination;
+use keyark_backup::stream::{ShipError, Shipper, Shipping, owner};
 use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Order, midnight};
 use keyark_model::system::{BackupKeyHeader, NodeHeader};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Time};
 
+pub use self::retention::{Holds, Retained};
 use crate::app::core::Core;
 use crate::app::error::Result;
 use crate::app::records::Stored;
@@ -19,8 +22,6 @@ use crate::app::records::Stored;
 const LONGEST_WAIT: i64 = 300;
 /// A heartbeat goes out when nothing else did for so long; seconds.
 const HEARTBEAT: i64 = 300;
-/// A statement of retention is carried out after it has lain there for so long; seconds.
-const RETENTION_WAIT: i64 = 20 * 3600;
 /// The owner's mark is looked at again after so long: another life of the system may have taken over; seconds.
 const OWNED: i64 = 60;
 
@@ -63,8 +64,7 @@ type Place = (Incarnation, uuid::Uuid, Id);
 #[derive(Default)]
 pub struct Protection {
     pairs: Mutex<BTreeMap<Place, Arc<Pair>>>,
-    /// Moments that something under way reads: retention leaves what they need.
-    holds: Arc<Mutex<BTreeMap<u64, Time>>>,
+    pub holds: Holds,
     /// Up to which entry of which life the log was looked through for what was destroyed.
     purged: Mutex<Option<(Incarnation, u64)>>,
 }
@@ -98,31 +98,11 @@ impl Core {
     }
 }
 
-/// While it lives, nothing goes that its moment needs.
-pub struct Hold {
-    holds: Arc<Mutex<BTreeMap<u64, Time>>>,
-    key: u64,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        lock(&self.holds).remove(&self.key);
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Protection {
-    /// Keeps what a moment needs.
-    pub fn hold(&self, at: Time) -> Hold {
-        let mut all = lock(&self.holds);
-        let key = all.last_key_value().map_or(0, |(key, _)| key + 1);
-        all.insert(key, at);
-        Hold { holds: self.holds.clone(), key }
-    }
-
     /// What is known of an instance at a destination since this server started.
     pub fn told(&self, core: &Core, order: &Order, destination: Id) -> Told {
         let pair = lock(&self.pairs).get(&(core.incarnation, order.stream, destination)).cloned();
@@ -239,7 +219,7 @@ fn waits(until: &AtomicI64, now: Time, longest: i64) -> bool {
 /// One step that is due.
 pub struct Step {
     ground: Ground,
-    holds: Arc<Mutex<BTreeMap<u64, Time>>>,
+    holds: Holds,
     core: Arc<Core>,
     instance: Stored<InstanceHeader>,
     order: Order,
@@ -358,8 +338,9 @@ impl Step {
         drop(told);
         let today = midnight(self.ground.believed);
         if self.pair.retained.swap(today.0, Ordering::AcqRel) != today.0 {
-            let kept = self.retain(place.as_ref(), shipping.place()).map_err(|e| format!("retention: {e}"))?;
-            for reason in kept {
+            let (header, now) = (&self.instance.header, self.ground.believed);
+            let done = self.holds.retain(core, header, place.as_ref(), shipping.place(), now);
+            for reason in done.map_err(|e| format!("retention: {e}"))?.kept {
                 tracing::info!(destination = %self.destination, %reason, "retention left an object");
             }
         }
@@ -376,22 +357,5 @@ impl Step {
         let opened: Arc<dyn Destination> = self.core.destination_open(stored)?.into();
         *kept = Some((stored.revision(), opened.clone()));
         Ok(opened)
-    }
-
-    /// Carries out yesterday's statement and makes today's, if there is anything to remove.
-    fn retain(
-        &self,
-        place: &dyn Destination,
-        stream: StreamPlace,
-    ) -> std::result::Result<Vec<DestinationError>, DestinationError> {
-        let holds: Vec<Time> = lock(&self.holds).values().copied().collect();
-        let now = self.ground.believed;
-        let (_, kept) = retain::sweep(place, stream, &self.core.anchor, &holds, RETENTION_WAIT, now)?;
-        // Without an end to the range only what is superfluous goes.
-        let keep_from = self.instance.header.keep_from(now).unwrap_or(Time(0));
-        if !retain::plan(&Catalogue::read(place, stream)?, keep_from, now).names.is_empty() {
-            retain::mark(place, stream, keep_from, &self.core.signer, now)?;
-        }
-        Ok(kept)
     }
 }

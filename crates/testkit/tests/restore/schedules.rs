@@ -1,8 +1,9 @@
 //! Work that is done by the clock: due, missed, coalesced, failed, kept within its number.
 
 use keyark_api::ErrorCode;
-use keyark_testkit::TestServer;
+use keyark_model::access::Role;
 use keyark_testkit::client::text;
+use keyark_testkit::{Client, TestServer};
 use serde_json::{Value, json};
 
 use crate::support::{backup_key, job_ended};
@@ -165,4 +166,132 @@ fn what_cannot_be_scheduled_is_refused() {
     two.admin.get(&format!("/v1/scheduler/job-configs/{id}")).fails(ErrorCode::NotFound, "schedule");
     let listed = two.admin.get("/v1/scheduler/job-configs?operation=database_backup").ok(200);
     assert_eq!(listed["total"], 1);
+}
+
+/// An enabled instance of the whole system, with a few objects at its destination.
+fn protected(server: &TestServer, folder: &std::path::Path) {
+    backup_key(&server.admin, "system");
+    server.admin.post("/v1/destinations", json!({ "name": "nas", "path": folder })).ok(201);
+    server.admin.post("/v1/backup-instances", json!({ "type": "system", "alias": "all" })).ok(201);
+    server.admin.post("/v1/backup-instances/all/enable", json!({ "destinations": ["nas"] })).ok(200);
+    for n in 0..12 {
+        server.admin.key(json!({ "name": format!("k{n}") }));
+        server.protect();
+        server.advance(10);
+    }
+}
+
+fn made(server: &TestServer, fields: Value) -> String {
+    text(&server.admin.post("/v1/scheduler/job-configs", fields).ok(201), "id")
+}
+
+/// The job of a schedule's newest run, ended.
+fn newest(server: &TestServer, schedule: &str) -> Value {
+    let all = server.admin.get(&format!("/v1/scheduler/jobs?job_config_id={schedule}")).ok(200);
+    job_ended(&server.admin, &text(&all["resources"][0], "jobId"))
+}
+
+#[test]
+fn a_sample_a_day_reads_every_byte_once_within_its_days() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    protected(&server, folder.path());
+    let params = json!({ "instance": "all", "depth": "sample", "days": 4 });
+    // Just before midnight where it hangs: the part is that of the due day, however late the run begins.
+    let fields = json!({ "name": "v", "operation": "verification", "run_at": "59 23 * * *", "time_zone": "Europe/Berlin",
+        "instance_params": params });
+    let id = made(&server, fields);
+    let quick = server.admin.post("/v1/backup-instances/all/verify", json!({ "depth": "full" })).ok(202);
+    let whole = job_ended(&server.admin, &text(&quick, "jobId"))["result"].clone();
+    let number = |result: &Value, field: &str| result[field].as_u64().unwrap();
+    let (mut objects, mut bytes, mut most) = (0, 0, 0);
+    for _ in 0..4 {
+        day(&server);
+        let result = newest(&server, &id)["result"].clone();
+        assert_eq!(result["findings"], json!([]), "{result}");
+        most = most.max(number(&result, "readObjects"));
+        (objects, bytes) = (objects + number(&result, "readObjects"), bytes + number(&result, "readBytes"));
+    }
+    let all = (number(&whole, "readObjects"), number(&whole, "readBytes"));
+    assert_eq!((objects, bytes), all, "each object once");
+    assert!(most < objects, "no day reads everything");
+}
+
+#[test]
+fn keys_are_rotated_by_the_clock_and_those_that_cannot_are_named() {
+    let server = TestServer::start();
+    let one = server.domain("one");
+    for name in ["app-1", "app-2", "app-bad", "app-gone", "other"] {
+        one.admin.key(json!({ "name": name }));
+    }
+    one.admin.post("/v1/vault/keys2/app-gone/destroy", json!({ "confirm": "app-gone" })).ok(200);
+    let fields = json!({ "name": "r", "operation": "key_rotation", "run_at": "0 3 1 * *", "key_rotation_params": { "name": "app-*" } });
+    let id = text(&one.admin.post("/v1/scheduler/job-configs", fields).ok(201), "id");
+    let run = || {
+        let run = one.admin.post(&format!("/v1/scheduler/job-configs/{id}/run-now"), json!({})).ok(202);
+        job_ended(&one.admin, &text(&run, "jobId"))
+    };
+    let versions = |name: &str| one.admin.get(&format!("/v1/vault/keys2/{name}")).ok(200)["versionsCount"].clone();
+    let done = run();
+    assert_eq!((&done["status"], &done["result"]["rotated"]), (&json!("completed"), &json!(3)), "{done}");
+    assert_eq!((versions("app-1"), versions("other"), versions("app-gone")), (json!(2), json!(1), json!(1)));
+    one.admin.post("/v1/vault/keys2/app-bad/revoke", json!({ "reason": "KeyCompromise" })).ok(200);
+    let done = run();
+    assert_eq!(done["status"], "failed", "{done}");
+    let error = text(&done, "error");
+    assert!(error.contains("1 of 3 keys have no new version: app-bad: the newest version is"), "{error}");
+    assert_eq!((versions("app-1"), versions("app-2")), (json!(3), json!(3)), "one that fails holds up no other");
+    // The old version still opens what it sealed, and one key may be meant alone.
+    let fields = json!({ "name": "r2", "operation": "key_rotation", "run_at": "0 3 * * *", "key_rotation_params": { "key": "other" } });
+    one.admin.post("/v1/scheduler/job-configs", fields).ok(201);
+    let sealed = one.admin.encrypt("other", "before");
+    server.advance_days(1);
+    server.tick();
+    one.admin.renew();
+    let all = one.admin.get("/v1/scheduler/jobs").ok(200);
+    job_ended(&one.admin, &text(&all["resources"][0], "jobId"));
+    assert_eq!((versions("other"), one.admin.decrypt(&sealed)), (json!(2), "before".to_owned()));
+}
+
+#[test]
+fn only_who_may_make_versions_schedules_them() {
+    let server = TestServer::start();
+    server.admin.key(json!({ "name": "k" }));
+    let fields = |name: &str, params: Value| json!({ "name": name, "operation": "key_rotation", "run_at": "0 3 * * *", "key_rotation_params": params });
+    let backups = server.as_user(&[Role::BackupAdmins, Role::Auditors]);
+    let ask = |by: &Client, params: Value| by.post("/v1/scheduler/job-configs", fields("n", params));
+    ask(&backups, json!({ "key": "k" })).fails(ErrorCode::Forbidden, "");
+    for wrong in [json!({}), json!({ "key": "k", "name": "*" }), json!({ "name": " " })] {
+        ask(&server.admin, wrong).fails(ErrorCode::InvalidParam, "key_rotation takes a `key`");
+    }
+    ask(&server.admin, json!({ "key": "none" })).fails(ErrorCode::NotFound, "none");
+    let id = text(&ask(&server.admin, json!({ "key": "k" })).ok(201), "id");
+    backups.post(&format!("/v1/scheduler/job-configs/{id}/run-now"), json!({})).fails(ErrorCode::Forbidden, "");
+    backups.delete(&format!("/v1/scheduler/job-configs/{id}")).fails(ErrorCode::Forbidden, "");
+}
+
+#[test]
+fn retention_runs_by_the_clock_as_each_night() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    protected(&server, folder.path());
+    let id = made(
+        &server,
+        json!({ "name": "r", "operation": "retention", "run_at": "0 5 * * *", "instance_params": { "instance": "all" } }),
+    );
+    let told = |field: &str| newest(&server, &id)["result"]["destinations"][0][field].as_u64().unwrap();
+    for _ in 0..3 {
+        server.advance(400);
+        server.protect();
+    }
+    day(&server);
+    let announced = told("announced");
+    assert!(announced > 0, "heartbeats that say nothing any more");
+    assert_eq!(told("removed"), 0, "what is announced lies there for a day");
+    day(&server);
+    assert!(told("removed") >= announced, "{}", newest(&server, &id));
+    for wrong in [json!({ "instance": "all", "depth": "full" }), json!({ "instance": "all", "days": 3 })] {
+        let fields = json!({ "name": "w", "operation": "retention", "run_at": "0 5 * * *", "instance_params": wrong });
+        server.admin.post("/v1/scheduler/job-configs", fields).fails(ErrorCode::InvalidParam, "of a verification");
+    }
 }

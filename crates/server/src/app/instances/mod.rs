@@ -2,6 +2,7 @@
 
 pub mod order;
 pub mod proofs;
+mod retention;
 pub mod view;
 pub mod work;
 

@@ -12,10 +12,11 @@ use keyark_backup::drill::{Drill, DrillError, SignedReport, drill};
 use keyark_backup::stream::heal::{Healed, heal};
 use keyark_backup::stream::verify::{Depth, Verified, verify};
 use keyark_backup::stream::{Catalogue, Opener, Until};
-use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Proofs};
+use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Proofs, midnight};
 use keyark_model::{DomainId, Id, Time};
 use keyark_store::Write;
 
+use super::view::day_of;
 use super::{Instance, Reached, There};
 use crate::app::backupkeys::right_of;
 use crate::app::core::Core;
@@ -26,6 +27,8 @@ use crate::app::{App, Handle, Reply};
 
 /// Days after which an instance wants a new drill.
 const DRILL_DAYS: i64 = 31;
+/// The most days that a verification in samples may take.
+const SAMPLE_LONGEST: u32 = 366;
 /// An instance is late when nothing arrived for so many of its intervals, and for a minute at least.
 const LATE_INTERVALS: i64 = 3;
 /// The disk is nearly full from here on; percent.
@@ -92,14 +95,26 @@ impl Core {
     }
 }
 
+/// How thoroughly a verification reads. Of a sample, days follow each other by their number: so many of them read everything.
+pub fn depth_of(depth: Option<&str>, days: Option<u32>, day: Time) -> Result<Depth> {
+    match (depth, days) {
+        (None | Some("full"), None) => Ok(Depth::Full),
+        (Some("quick"), None) => Ok(Depth::Quick),
+        (Some("sample"), Some(days @ 2..=SAMPLE_LONGEST)) => {
+            let turn = midnight(day).0 / 86_400_000_000;
+            Ok(Depth::Sample { of: u64::from(days), turn: turn.unsigned_abs() })
+        }
+        (Some("sample"), _) => Err(AppError::invalid(format!("depth sample needs days, 2 to {SAMPLE_LONGEST}"))),
+        (None | Some("full" | "quick"), Some(_)) => Err(AppError::invalid("days are of the depth sample")),
+        (Some(_), _) => Err(AppError::invalid("depth is quick, sample or full")),
+    }
+}
+
 impl Handle<BackupInstanceVerify> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstanceVerify) -> Result<Reply<InstanceWork>> {
         let stored = ctx.instance_own(&r.id)?;
-        let depth = match r.depth.as_deref() {
-            None | Some("full") => Depth::Full,
-            Some("quick") => Depth::Quick,
-            Some(_) => return Err(AppError::invalid("depth is quick or full")),
-        };
+        let day = r.day.as_deref().map_or(Ok(ctx.now), day_of)?;
+        let depth = depth_of(r.depth.as_deref(), r.days, day)?;
         let there = ctx.there_at_one(&stored, r.destination.as_deref())?;
         let others = if r.heal { ctx.there(&stored, None)? } else { Vec::new() };
         let (core, app, id, now) = (ctx.core.clone(), ctx.app.clone(), stored.id(), ctx.now);
@@ -163,7 +178,7 @@ impl Handle<BackupInstanceDrill> for App {
             let began = Instant::now();
             let until = at.map_or(Until::Newest, Until::Time);
             let Reached { there, destination, catalogue, plan } = core.reached(there, |c| c.plan(until))?;
-            let _hold = app.protection.hold(plan.full.time);
+            let _hold = app.protection.holds.hold(plan.full.time);
             let opener = core.opener(destination.as_ref())?;
             let point = opener.point(&there.place, &plan, &app.folder.spool())?;
             let known_until = catalogue.points().last().map_or(point.time, |i| i.known_until);

@@ -20,12 +20,16 @@ fn word<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T> {
     serde_json::from_value(text.into()).map_err(|_| AppError::invalid(what))
 }
 
+/// The beginning of a day in UTC.
+pub fn day_of(date: &str) -> Result<Time> {
+    let start = format!("{date}T00:00:00Z").parse::<Time>();
+    start.map(midnight).map_err(|_| AppError::invalid("a day is written like 2026-05-01"))
+}
+
 impl Handle<BackupInstanceData> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstanceData) -> Result<Reply<InstanceData>> {
         let stored = ctx.instance_load(&r.id)?;
-        let date = format!("{}T00:00:00Z", r.date);
-        let start: Time = date.parse().map_err(|_| AppError::invalid("date is a day like 2026-05-01, in UTC"))?;
-        let start = midnight(start);
+        let start = day_of(&r.date)?;
         let end = Time(start.plus_seconds(DAY).0 - 1);
         if start > ctx.now {
             return Err(AppError::invalid("that day is still to come"));
@@ -57,7 +61,7 @@ impl Handle<BackupInstanceData> for App {
                 Ok((first?, last?))
             })?;
             let Reached { there, destination, plan: (first, last), .. } = reached;
-            let _hold = app.protection.hold(first.full.time);
+            let _hold = app.protection.holds.hold(first.full.time);
             let (opener, spool) = (core.opener(destination.as_ref())?, app.folder.spool());
             let (first, last) =
                 (opener.point(&there.place, &first, &spool)?, opener.point(&there.place, &last, &spool)?);

@@ -8,6 +8,7 @@ pub mod ending;
 mod export;
 mod list;
 pub mod material;
+mod rotate;
 mod states;
 
 use keyark_api::ErrorCode;

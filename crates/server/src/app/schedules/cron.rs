@@ -43,6 +43,11 @@ impl Timetable {
         Timestamp::from_microsecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(self.zone.clone())
     }
 
+    /// The day of a moment, where the wall clock hangs.
+    pub fn date(&self, at: Time) -> String {
+        self.local(at).date().to_string()
+    }
+
     /// The first time after a moment.
     pub fn next(&self, after: Time) -> Option<Time> {
         let found = self.cron.find_next_occurrence(&self.local(after), false).ok()?;

@@ -2,11 +2,12 @@
 
 mod cron;
 pub mod run;
+mod work;
 
 use keyark_api::endpoint::NoBody;
 use keyark_api::schedules::{
-    DatabaseBackupParams, InstanceParams, JobConfig, JobConfigCreate, JobConfigDelete, JobConfigGet, JobConfigList,
-    JobConfigRunNow, JobConfigUpdate, ScheduledJob, ScheduledJobList,
+    JobConfig, JobConfigCreate, JobConfigDelete, JobConfigGet, JobConfigList, JobConfigRunNow, JobConfigUpdate,
+    ScheduledJob, ScheduledJobList,
 };
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_model::protection::{Run, ScheduleHeader};
@@ -14,7 +15,7 @@ use keyark_model::system::{BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id};
 
 use self::cron::Timetable;
-use super::backupkeys::{right_of, scope_of};
+use self::work::{Given, Work};
 use super::core::Core;
 use super::ctx::{Ctx, account_of, uri_of};
 use super::error::{AppError, Result};
@@ -37,70 +38,10 @@ impl Ctx {
         found.ok_or_else(|| AppError::not_found(format_args!("the schedule {id:?}")))
     }
 
-    /// What an operation is told, checked; demands the right to do it.
-    fn schedule_params(
-        &self,
-        operation: &str,
-        backup: Option<DatabaseBackupParams>,
-        instance: Option<InstanceParams>,
-    ) -> Result<serde_json::Value> {
-        let value = match (operation, backup, instance) {
-            ("database_backup", backup, None) => {
-                let p = backup.unwrap_or_default();
-                self.require(right_of(scope_of(self, p.scope.as_deref())?, false))?;
-                match (p.do_scp, &p.connection) {
-                    (true, Some(connection)) => drop(self.connection_load(connection)?),
-                    (false, None) => {}
-                    (true, None) => return Err(AppError::invalid("do_scp needs a `connection`")),
-                    (false, Some(_)) => return Err(AppError::invalid("a `connection` goes with do_scp")),
-                }
-                if p.tied_to_hsm {
-                    return Err(AppError::invalid("tiedToHSM needs an HSM root of trust; this system has a file"));
-                }
-                if p.retention_count == Some(0) {
-                    return Err(AppError::invalid("retentionCount is 1 or more; leave it out to keep all"));
-                }
-                serde_json::to_value(p)
-            }
-            ("verification" | "drill", None, Some(p)) => {
-                let stored = self.instance_load(&p.instance)?;
-                self.require(right_of(stored.header.domain, operation == "drill"))?;
-                if p.depth.as_deref().is_some_and(|d| operation == "drill" || !["quick", "full"].contains(&d)) {
-                    return Err(AppError::invalid("depth is quick or full, of a verification"));
-                }
-                if let Some(destination) = &p.destination {
-                    self.core.destination_load(destination)?;
-                }
-                serde_json::to_value(p)
-            }
-            ("database_backup", ..) => {
-                return Err(AppError::invalid("database_backup takes database_backup_params alone"));
-            }
-            ("verification" | "drill", ..) => {
-                return Err(AppError::invalid(format!("{operation} takes instance_params alone")));
-            }
-            _ => return Err(AppError::invalid("operation is database_backup, verification or drill")),
-        };
-        value.map_err(AppError::internal)
-    }
-
     /// Refuses who may not do what the schedule does.
     fn schedule_own(&self, id: &str) -> Result<Schedule> {
         let stored = self.schedule_load(id)?;
-        let h = &stored.header;
-        let read = |e| AppError::internal(format!("parameters of schedule {}: {e}", stored.id()));
-        let scope = match h.operation.as_str() {
-            "database_backup" => {
-                let p: DatabaseBackupParams = serde_json::from_value(h.params.clone()).map_err(read)?;
-                scope_of(self, p.scope.as_deref())?
-            }
-            // Of an instance that is gone the schedule is the domain's own.
-            _ => {
-                let p: InstanceParams = serde_json::from_value(h.params.clone()).map_err(read)?;
-                self.instance_load(&p.instance).map_or(Some(h.domain), |i| i.header.domain)
-            }
-        };
-        self.require(right_of(scope, h.operation == "drill"))?;
+        self.require(Work::of(&stored.header)?.right(self, stored.header.domain)?)?;
         self.check_match(stored.revision())?;
         Ok(stored)
     }
@@ -172,7 +113,9 @@ fn dates_fit(header: &ScheduleHeader) -> Result<()> {
 
 impl Handle<JobConfigCreate> for App {
     async fn handle(&self, ctx: &Ctx, r: JobConfigCreate) -> Result<Reply<JobConfig>> {
-        let params = ctx.schedule_params(&r.operation, r.database_backup_params, r.instance_params)?;
+        let (backup, instance, rotation) = (r.database_backup_params, r.instance_params, r.key_rotation_params);
+        let work = Work::given(&r.operation, Given { backup, instance, rotation })?;
+        work.check(ctx)?;
         if r.name.trim().is_empty() || r.name.parse::<Id>().is_ok() {
             return Err(AppError::invalid("a schedule has a name, which does not look like an id"));
         }
@@ -196,7 +139,7 @@ impl Handle<JobConfigCreate> for App {
             domain: ctx.domain()?,
             created_at: ctx.now,
             updated_at: ctx.now,
-            params,
+            params: work.value()?,
             handled: None,
             runs: Vec::new(),
         };
@@ -229,8 +172,12 @@ impl Handle<JobConfigUpdate> for App {
     async fn handle(&self, ctx: &Ctx, r: JobConfigUpdate) -> Result<Reply<JobConfig>> {
         let stored = ctx.schedule_own(&r.id)?;
         let mut header = stored.header.clone();
-        if r.database_backup_params.is_some() || r.instance_params.is_some() {
-            header.params = ctx.schedule_params(&header.operation, r.database_backup_params, r.instance_params)?;
+        let (backup, instance, rotation) = (r.database_backup_params, r.instance_params, r.key_rotation_params);
+        let given = Given { backup, instance, rotation };
+        if given.any() {
+            let work = Work::given(&header.operation, given)?;
+            work.check(ctx)?;
+            header.params = work.value()?;
         }
         header.description = r.description.unwrap_or(header.description);
         header.run_at = r.run_at.unwrap_or(header.run_at);

@@ -7,12 +7,12 @@ use keyark_api::backup_instances::{BackupInstanceDrill, BackupInstanceVerify};
 use keyark_api::backups::{BackupCreate, BackupDelete};
 use keyark_api::schedules::{DatabaseBackupParams, InstanceParams};
 use keyark_api::scp::BackupScp;
-use keyark_model::access::{Role, Roles};
 use keyark_model::protection::{Run, ScheduleHeader};
 use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id, Time};
 
 use super::cron::Timetable;
+use super::work::Work;
 use crate::app::core::Core;
 use crate::app::ctx::{Ctx, Principal, Request};
 use crate::app::error::{AppError, Result};
@@ -24,17 +24,16 @@ const REMEMBERED: usize = 50;
 
 type Schedule = Stored<ScheduleHeader>;
 
-/// A call that the schedule itself makes, with the rights of who may back up and restore in its domain.
-fn calling(app: &Arc<App>, core: &Arc<Core>, schedule: &Schedule, now: Time) -> Ctx {
+/// A call that the schedule itself makes in its domain.
+fn calling(app: &Arc<App>, core: &Arc<Core>, schedule: &Schedule, work: &Work, now: Time) -> Ctx {
     let domain = schedule.header.domain;
-    let roles = [Role::BackupAdmins.name(), Role::RestoreAdmins.name()];
     let principal = Principal {
         user: schedule.id(),
         username: schedule.header.name.clone(),
         domain,
         auth_domain: domain,
         groups: Vec::new(),
-        roles: Roles::from_names(roles),
+        roles: work.roles(),
         session: None,
         must_change_password: false,
         expires: Time(i64::MAX),
@@ -51,17 +50,12 @@ fn calling(app: &Arc<App>, core: &Arc<Core>, schedule: &Schedule, now: Time) -> 
     }
 }
 
-fn params<T: serde::de::DeserializeOwned>(h: &ScheduleHeader) -> Result<T> {
-    serde_json::from_value(h.params.clone())
-        .map_err(|e| AppError::invalid(format!("its parameters cannot be read: {e}")))
-}
-
-/// Begins the work; the ids of its job and of the backup that it makes.
-async fn begin(app: &Arc<App>, ctx: &Ctx, h: &ScheduleHeader) -> Result<(Option<Id>, Option<Id>)> {
+/// Begins the work of a due time; the ids of its job and of the backup that it makes.
+async fn begin(ctx: &Ctx, schedule: &Schedule, work: Work, due: Time) -> Result<(Option<Id>, Option<Id>)> {
+    let (app, h) = (&*ctx.app, &schedule.header);
     let id = |text: String| text.parse::<Id>().ok();
-    match h.operation.as_str() {
-        "database_backup" => {
-            let p: DatabaseBackupParams = params(h)?;
+    match work {
+        Work::Backup(p) => {
             let request = BackupCreate {
                 scope: p.scope,
                 backup_key: p.backup_key,
@@ -69,30 +63,36 @@ async fn begin(app: &Arc<App>, ctx: &Ctx, h: &ScheduleHeader) -> Result<(Option<
                 filters: p.filters,
                 ..BackupCreate::default()
             };
-            let made = Handle::<BackupCreate>::handle(&**app, ctx, request).await?.value()?;
+            let made = Handle::<BackupCreate>::handle(app, ctx, request).await?.value()?;
             Ok((made.job_id.and_then(id), id(made.id)))
         }
-        "verification" => {
-            let InstanceParams { instance: id_or_alias, destination, depth } = params(h)?;
-            let request = BackupInstanceVerify { id: id_or_alias, destination, depth, heal: true };
-            let made = Handle::<BackupInstanceVerify>::handle(&**app, ctx, request).await?.value()?;
+        Work::Rotation(p) => Ok((Some(ctx.keys_rotate(&p, schedule.id()).await?), None)),
+        Work::Verification(p) => {
+            let InstanceParams { instance: id_or_alias, destination, depth, days } = p;
+            let day =
+                days.map(|_| Ok::<_, AppError>(Timetable::new(&h.run_at, &h.time_zone)?.date(due))).transpose()?;
+            let request = BackupInstanceVerify { id: id_or_alias, destination, depth, days, day, heal: true };
+            let made = Handle::<BackupInstanceVerify>::handle(app, ctx, request).await?.value()?;
             Ok((id(made.job_id), None))
         }
-        _ => {
-            let InstanceParams { instance: id_or_alias, destination, .. } = params(h)?;
+        Work::Drill(InstanceParams { instance: id_or_alias, destination, .. }) => {
             let request = BackupInstanceDrill { id: id_or_alias, destination, at: None };
-            let made = Handle::<BackupInstanceDrill>::handle(&**app, ctx, request).await?.value()?;
+            let made = Handle::<BackupInstanceDrill>::handle(app, ctx, request).await?.value()?;
             Ok((id(made.job_id), None))
         }
+        Work::Retention(p) => Ok((Some(ctx.instance_retain(&p.instance, p.destination.as_deref()).await?), None)),
     }
 }
 
 /// Runs a schedule for a due time, and notes it. `None`: another operation is in the way, and the next look tries again.
 pub async fn run(app: &Arc<App>, core: &Arc<Core>, schedule: Schedule, due: Time, now: Time) -> Result<Option<Run>> {
-    let ctx = calling(app, core, &schedule, now);
     let id = Core::new_id(now);
     let mut run = Run { id, at: now, job: None, backup: None, failure: String::new(), transfers: Vec::new() };
-    match begin(app, &ctx, &schedule.header).await {
+    let begun = match Work::of(&schedule.header) {
+        Ok(work) => begin(&calling(app, core, &schedule, &work, now), &schedule, work, due).await,
+        Err(e) => Err(e),
+    };
+    match begun {
         Ok((job, backup)) => (run.job, run.backup) = (job, backup),
         Err(e) if e.code == ErrorCode::OperationRunning => return Ok(None),
         Err(e) => {
@@ -122,13 +122,12 @@ const AGAIN: i64 = 60;
 
 /// Sends what a schedule made to where it is told, once it is completed; a transfer that failed is tried again.
 async fn send(app: &Arc<App>, core: &Arc<Core>, schedule: Schedule, now: Time) -> Result<Schedule> {
-    let sends = schedule.header.operation == "database_backup";
-    let params =
-        if sends { params::<DatabaseBackupParams>(&schedule.header)? } else { DatabaseBackupParams::default() };
+    let work = Work::of(&schedule.header)?;
+    let Work::Backup(params) = &work else { return Ok(schedule) };
     let due = |run: &&Run| params.do_scp && transfer_is_due(app, core, run, now);
     let Some(run) = schedule.header.runs.iter().find(due) else { return Ok(schedule) };
     let (id, backup) = (run.id, run.backup.map(|b| b.to_string()).unwrap_or_default());
-    let ctx = calling(app, core, &schedule, now);
+    let ctx = calling(app, core, &schedule, &work, now);
     let request = BackupScp { id: backup, connection: params.connection.clone(), ..BackupScp::default() };
     let begun = Handle::<BackupScp>::handle(&**app, &ctx, request).await.and_then(|r| r.value());
     let mut header = schedule.header.clone();
@@ -167,14 +166,12 @@ fn transfer_is_due(app: &App, core: &Core, run: &Run, now: Time) -> bool {
 
 /// Deletes the oldest completed backups of a schedule beyond those that it keeps. Failed ones do not count.
 async fn retain(app: &Arc<App>, core: &Arc<Core>, schedule: &Schedule, now: Time) -> Result<()> {
-    if schedule.header.operation != "database_backup" {
-        return Ok(());
-    }
-    let Some(keep) = params::<DatabaseBackupParams>(&schedule.header)?.retention_count else { return Ok(()) };
+    let work = Work::of(&schedule.header)?;
+    let Work::Backup(DatabaseBackupParams { retention_count: Some(keep), .. }) = &work else { return Ok(()) };
     let made = schedule.header.runs.iter().filter_map(|r| core.load::<BackupHeader>(DomainId::ROOT, r.backup?).ok());
     let completed: Vec<Id> = made.filter(|b| b.header.status == BackupStatus::Completed).map(|b| b.id()).collect();
-    let beyond = completed.len().saturating_sub(keep as usize);
-    let ctx = calling(app, core, schedule, now);
+    let beyond = completed.len().saturating_sub(*keep as usize);
+    let ctx = calling(app, core, schedule, &work, now);
     for id in &completed[..beyond] {
         let request = BackupDelete { id: id.to_string(), ..BackupDelete::default() };
         if let Err(e) = Handle::<BackupDelete>::handle(&**app, &ctx, request).await {

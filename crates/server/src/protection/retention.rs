@@ -1,0 +1,72 @@
+//! What leaves a stream, and what keeps it there: moments that something under way reads.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use keyark_backup::stream::retain::{self, Removal};
+use keyark_backup::stream::{Catalogue, StreamPlace};
+use keyark_backup::{Destination, DestinationError};
+use keyark_model::Time;
+use keyark_model::protection::InstanceHeader;
+
+use super::lock;
+use crate::app::core::Core;
+
+/// A statement of retention is carried out after it has lain there for so long; seconds.
+const WAIT: i64 = 20 * 3600;
+
+/// Moments that something under way reads: retention leaves what they need.
+#[derive(Clone, Default)]
+pub struct Holds(Arc<Mutex<BTreeMap<u64, Time>>>);
+
+/// While it lives, nothing goes that its moment needs.
+pub struct Hold {
+    holds: Holds,
+    key: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        lock(&self.holds.0).remove(&self.key);
+    }
+}
+
+/// What retention did at one destination.
+#[derive(Default)]
+pub struct Retained {
+    pub removed: Removal,
+    /// What could not be removed.
+    pub kept: Vec<DestinationError>,
+    /// What today's statement lets go.
+    pub announced: Removal,
+}
+
+impl Holds {
+    /// Keeps what a moment needs.
+    pub fn hold(&self, at: Time) -> Hold {
+        let mut all = lock(&self.0);
+        let key = all.last_key_value().map_or(0, |(key, _)| key + 1);
+        all.insert(key, at);
+        Hold { holds: self.clone(), key }
+    }
+
+    /// Carries out yesterday's statement and makes today's, if there is anything to remove.
+    pub fn retain(
+        &self,
+        core: &Core,
+        instance: &InstanceHeader,
+        place: &dyn Destination,
+        stream: StreamPlace,
+        now: Time,
+    ) -> Result<Retained, DestinationError> {
+        let holds: Vec<Time> = lock(&self.0).values().copied().collect();
+        let (removed, kept) = retain::sweep(place, stream, &core.anchor, &holds, WAIT, now)?;
+        // Without an end to the range only what is superfluous goes.
+        let keep_from = instance.keep_from(now).unwrap_or(Time(0));
+        let announced = retain::plan(&Catalogue::read(place, stream)?, keep_from, now);
+        if !announced.names.is_empty() {
+            retain::mark(place, stream, keep_from, &core.signer, now)?;
+        }
+        Ok(Retained { removed, kept, announced })
+    }
+}
