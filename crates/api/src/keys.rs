@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 mod life;
 
 use crate::endpoint::NoBody;
+use crate::holders::Holder;
 use crate::{Page, endpoint};
 
 pub use life::{
@@ -97,9 +98,9 @@ pub struct Key {
     pub publickey: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub links: Vec<KeyLink>,
-    /// Of destroyed material: archives known here that may still hold it, each until it is deleted.
+    /// Of destroyed material: what is known here that may still hold it, and until when.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub held_by: Vec<KeyHolder>,
+    pub held_by: Vec<Holder>,
     /// Only when asked for and allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub material: Option<String>,
@@ -110,20 +111,6 @@ pub struct Key {
     /// Id of the key that wraps `material`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wrapped_by: Option<String>,
-}
-
-/// An archive that was made while a key's material existed.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct KeyHolder {
-    /// Of a backup of this domain; system backups are named to root only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backup: Option<String>,
-    /// system or domain.
-    pub scope: String,
-    pub created_at: Time,
-    /// It holds a selection, which may leave this key out.
-    pub partial: bool,
 }
 
 /// A relation to another key of the domain.

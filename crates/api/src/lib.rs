@@ -15,6 +15,7 @@ pub mod crypto;
 pub mod destinations;
 pub mod domains;
 pub mod groups;
+pub mod holders;
 pub mod jobs;
 pub mod keys;
 pub mod policies;

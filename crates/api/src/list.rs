@@ -23,6 +23,7 @@ macro_rules! for_each_endpoint {
                 BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract BackupInstanceData BackupInstanceVerify BackupInstanceDrill BackupInstanceRestore BackupInstanceReset
                 BackupInstanceDownload BackupInstanceUpload BackupInstanceRotateKey
                 ProtectionStatus AlarmList;
+            holders: ProtectionDestroyed;
             schedules: JobConfigCreate JobConfigList JobConfigGet JobConfigUpdate JobConfigDelete JobConfigRunNow ScheduledJobList;
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::endpoint::NoBody;
+use crate::holders::Holder;
 use crate::{Page, endpoint};
 
 /// A secret as the wire shows it, with one of its versions: the newest unless another was asked for.
@@ -47,6 +48,9 @@ pub struct Secret {
     pub meta: Map<String, Value>,
     pub unexportable: bool,
     pub undeletable: bool,
+    /// Of destroyed values: what is known here that may still hold them, and until when.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub held_by: Vec<Holder>,
     /// Active, Deleted (recoverable until `deletionDate`) or Destroyed; of one version: Active or Destroyed.
     pub state: String,
     /// Days between a deletion and the end.

@@ -212,7 +212,7 @@ pub struct ScheduleHeader {
     pub name: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// `database_backup`, `verification`, `drill`.
+    /// `database_backup`, `key_rotation`, `verification`, `drill`, `retention`.
     pub operation: String,
     /// Five fields of cron.
     pub run_at: String,
@@ -271,6 +271,8 @@ const RELEASE_DAYS: i64 = 15;
 
 /// Days that a default or system instance keeps what its range hides.
 const HIDDEN_DAYS: i64 = 30;
+/// Days until the next full archive, until what is before it counts as old, and until a statement of that is carried out.
+const FREE_DAYS: i64 = 4;
 const DAY: i64 = 86_400_000_000;
 
 /// The midnight before a moment, in UTC.
@@ -296,6 +298,13 @@ impl InstanceHeader {
             InstanceType::Extended | InstanceType::Upload => None,
             InstanceType::Default | InstanceType::System => Some(Time(self.range_start(now).0 - HIDDEN_DAYS * DAY)),
         }
+    }
+
+    /// From when on its destinations hold nothing that ended at a moment: the first full archive without it leaves by then, and
+    /// a statement of that has lain there. None: not as long as nobody resets the instance.
+    pub fn free_of(&self, ended: Time) -> Option<Time> {
+        let kept = ended.0 - self.keep_from(ended)?.0;
+        Some(Time(midnight(ended).0 + kept.div_euclid(DAY) * DAY + FREE_DAYS * DAY))
     }
 
     pub fn state(&self, now: Time) -> InstanceState {

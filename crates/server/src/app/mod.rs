@@ -17,6 +17,7 @@ pub mod crypto;
 pub mod destinations;
 pub mod domains;
 pub mod groups;
+mod holders;
 pub mod instances;
 pub mod jobs;
 pub mod keys;

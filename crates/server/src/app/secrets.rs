@@ -59,6 +59,7 @@ fn shown(stored: &Stored<SecretHeader>, version: &SecretVersion, key_name: Optio
         meta: h.meta.clone(),
         unexportable: h.unexportable,
         undeletable: h.undeletable,
+        held_by: Vec::new(),
         state: state.word().into(),
         recovery_days: h.recovery_days,
         deleted_at: h.deleted_at,

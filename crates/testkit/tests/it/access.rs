@@ -204,6 +204,7 @@ const CASES: &[Case] = &[
     ("backup_instance_reset", "/v1/backup-instances/{instance}/reset", r#"{"confirm": "guard"}"#, DomainBackup, 412),
     ("backup_instance_reset", "/v1/backup-instances/{system_instance}/reset", r#"{"confirm": "guard-all"}"#, SystemBackup, 412),
     ("protection_status", "/v1/protection/status", "", BackupRead, 200),
+    ("protection_destroyed", "/v1/protection/destroyed", "", BackupRead, 200),
     ("alarm_list", "/v1/system/alarms", "", BackupRead, 200),
     ("job_config_create", "/v1/scheduler/job-configs", r#"{"name": "s{n}", "operation": "database_backup", "run_at": "soon", "database_backup_params": {"scope": "domain"}}"#, DomainBackup, 400),
     ("job_config_create", "/v1/scheduler/job-configs", r#"{"name": "s{n}", "operation": "database_backup", "run_at": "soon"}"#, SystemBackup, 400),

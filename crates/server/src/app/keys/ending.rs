@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use keyark_api::ErrorCode;
 use keyark_api::endpoint::NoBody;
-use keyark_api::keys::{Key, KeyDelete, KeyDestroy, KeyHolder, KeyUndelete, KeyUndestroy};
+use keyark_api::holders::Holder;
+use keyark_api::keys::{Key, KeyDelete, KeyDestroy, KeyUndelete, KeyUndestroy};
 use keyark_model::key::{KeyHeader, Transition, VersionHeader};
-use keyark_model::system::{BackupHeader, BackupStatus};
-use keyark_model::{DomainId, Kind, Time};
+use keyark_model::{Kind, Time};
 use keyark_store::Write;
 
 use super::{key_body, key_shown, version_of};
@@ -106,7 +106,8 @@ impl Handle<KeyDestroy> for App {
         let stored = Stored { record: stored.record, header };
         let shown = version_of(&stored.header, numbers.last().map(|n| i64::from(*n)))?;
         let mut key = key_shown(ctx, &stored, shown, None);
-        key.held_by = ctx.key_holders(shown)?;
+        let meant = stored.header.versions.iter().filter(|v| numbers.contains(&v.version));
+        key.held_by = ctx.key_holders(meant)?;
         Ok(Reply::json(key).at(revision))
     }
 }
@@ -130,25 +131,11 @@ impl Handle<KeyUndestroy> for App {
 }
 
 impl Ctx {
-    /// The completed archives known here that were made while a version's material existed (rules C5).
-    pub fn key_holders(&self, version: &VersionHeader) -> Result<Vec<KeyHolder>> {
-        let domain = self.domain()?;
-        let mut holders = Vec::new();
-        for backup in self.core.load_all::<BackupHeader>(DomainId::ROOT)? {
-            let (id, h) = (backup.id(), backup.header);
-            let ours = h.domain.is_none_or(|d| d == domain) && h.counts.contains_key(Kind::Key.word());
-            if ours && h.status == BackupStatus::Completed && h.created_at >= version.created_at {
-                let named = h.domain.is_some() || domain == DomainId::ROOT;
-                holders.push(KeyHolder {
-                    backup: named.then(|| id.to_string()),
-                    scope: if h.domain.is_some() { "domain" } else { "system" }.into(),
-                    created_at: h.created_at,
-                    partial: h.since.is_some() || !h.filters.is_null(),
-                });
-            }
-        }
-        holders.sort_by_key(|h| h.created_at);
-        Ok(holders)
+    /// What holds the material of these versions (rules C5), of each until its own end.
+    pub fn key_holders<'a>(&self, versions: impl Iterator<Item = &'a VersionHeader>) -> Result<Vec<Holder>> {
+        let lives = versions.map(|v| (v.created_at, v.dates.destroy.unwrap_or(self.now)));
+        let life = lives.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        life.map_or(Ok(Vec::new()), |(born, ended)| self.holders(Kind::Key, born, ended))
     }
 }
 

@@ -241,7 +241,7 @@ impl Handle<KeyGet> for App {
             key.publickey = Some(found.material.public_key_pem()?);
         }
         if version.state.is_destroyed() {
-            key.held_by = ctx.key_holders(version)?;
+            key.held_by = ctx.key_holders(std::iter::once(version))?;
         }
         Ok(Reply::json(key).at(stored.revision()))
     }

@@ -124,7 +124,11 @@ impl Handle<SecretDestroy> for App {
         let write = without_values(&ctx.core, &stored, version, ctx.now)?;
         ctx.commit(name, vec![], vec![write]).await?;
         let stored = ctx.core.load::<SecretHeader>(domain, id)?;
-        Ok(Reply::json(ctx.secret_shown(&stored, shows)?).at(stored.revision()))
+        let mut secret = ctx.secret_shown(&stored, shows)?;
+        let born =
+            stored.header.versions.iter().filter(|v| version.is_none_or(|n| n == v.version)).map(|v| v.created_at);
+        secret.held_by = ctx.holders(Kind::Secret, born.min().unwrap_or(ctx.now), ctx.now)?;
+        Ok(Reply::json(secret).at(stored.revision()))
     }
 }
 
