@@ -399,6 +399,9 @@ pub struct Alarm {
     pub code: String,
     /// What it is about: an instance's alias, or the system.
     pub resource: String,
+    /// Name of the destination that it is about, if one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
     /// What is wrong, and what to do.
     pub message: String,
 }

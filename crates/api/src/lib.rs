@@ -27,6 +27,7 @@ pub mod secrets;
 pub mod system;
 pub mod uploads;
 pub mod users;
+pub mod webhooks;
 
 pub use endpoint::{Body, Endpoint, EndpointInfo, Method};
 pub use error::{ErrorBody, ErrorCode};

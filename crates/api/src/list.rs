@@ -28,6 +28,7 @@ macro_rules! for_each_endpoint {
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;
             system: SystemInfo ServicesStatus AnchorGet SystemActivate ClockAccept AuditList;
+            webhooks: WebhookCreate WebhookList WebhookGet WebhookUpdate WebhookDelete WebhookTest;
             records: ClientRecordList;
             secrets: SecretCreate SecretList SecretGet SecretUpdate SecretDelete SecretExport SecretVersionCreate
                 SecretVersionList SecretVersionGet SecretUndelete SecretDestroy SecretRewrap;

@@ -108,6 +108,7 @@ pub fn noun_about(noun: &str) -> &'static str {
         "system" => "The system as a whole",
         "tokens" => "Your own tokens",
         "users" => "Users",
+        "webhook" => "Programs elsewhere that are told of alarms",
         _ => "",
     }
 }

@@ -23,6 +23,7 @@ const HELP: &[(&str, &str)] = &[
     ("audit_days", "Days that usage records are kept"),
     ("log_max_lag", "Hours after which a destination that does not answer holds destroyed content no longer"),
     ("time_zone", "At whose midnight backup instances make their daily full archive"),
+    ("webhooks_http", "Webhooks on this machine may be plain HTTP"),
 ];
 
 fn defaults() -> Map<String, Value> {

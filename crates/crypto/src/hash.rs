@@ -1,6 +1,7 @@
-//! SHA-256, in one call or in pieces.
+//! SHA-256, in one call or in pieces, and with a key.
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
+use aws_lc_rs::hmac;
 use keyark_model::Digest;
 
 /// SHA-256 of the concatenated parts.
@@ -11,6 +12,13 @@ pub fn sha256(parts: &[&[u8]]) -> Digest {
     let mut hasher = Sha256::default();
     parts.iter().for_each(|p| hasher.update(p));
     hasher.finish()
+}
+
+/// HMAC-SHA-256 (RFC 2104) of the concatenated parts.
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Digest {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    parts.iter().for_each(|p| context.update(p));
+    to_digest(context.sign().as_ref())
 }
 
 /// SHA-256 fed in pieces.

@@ -44,13 +44,12 @@ mod tests {
     use keyark_model::key::{Algorithm, KeySpec};
 
     use crate::algorithm::Material;
+    use crate::hash::hmac_sha256;
 
     /// HKDF (RFC 5869) spelled out with HMAC alone: extract with a salt of zeros, expand to one block.
     fn spelled_out(key: &[u8]) -> String {
-        use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
-        let pseudorandom = sign(&Key::new(HMAC_SHA256, &[0; 32]), key);
-        let block = sign(&Key::new(HMAC_SHA256, pseudorandom.as_ref()), b"keyark/fp\x01");
-        block.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+        let pseudorandom = hmac_sha256(&[0; 32], &[key]);
+        hmac_sha256(&pseudorandom.0, &[b"keyark/fp", b"\x01"]).to_string()
     }
 
     #[test]

@@ -101,6 +101,8 @@ kinds! {
     Schedule = 18, "schedules", System;
     /// A host that backups are sent to; the body holds its password.
     Connection = 19, "connections", System;
+    /// A program elsewhere that is told of alarms; the body holds its address and what signs for it.
+    Webhook = 20, "webhooks", System;
 }
 
 impl<C> minicbor::Encode<C> for Kind {

@@ -14,6 +14,7 @@ pub mod record;
 pub mod ssh;
 pub mod system;
 pub mod time;
+pub mod webhook;
 
 pub use digest::Digest;
 pub use entry::{Change, ChangeContent, Entry, Outcome};

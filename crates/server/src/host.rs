@@ -52,9 +52,11 @@ impl Host {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let chores = tokio::spawn(housekeeping::run(self.app.clone()));
         let protection = tokio::spawn(housekeeping::run_protection(self.app.clone()));
+        let webhooks = tokio::spawn(housekeeping::run_webhooks(self.app.clone()));
         self.server.run(stop).await;
         chores.abort();
         protection.abort();
+        webhooks.abort();
         housekeeping::stop(&self.app);
         // The last handle closes the store: what was acknowledged is on disk already, the rest is tidiness.
         drop(self.app.swap_core(None));

@@ -18,6 +18,7 @@ use crate::app::keys::ending::keys_expire;
 use crate::app::schedules::run::run_due;
 use crate::app::secrets::secrets_expire;
 use crate::app::usage::USAGE_ANCHOR;
+use crate::app::webhooks::deliver::{self, Delivery};
 use crate::boot::Folder;
 use crate::protection::{Ground, Step};
 
@@ -25,6 +26,8 @@ use crate::protection::{Ground, Step};
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Between two looks for what protection has to send.
 const PROTECTION_LOOK: Duration = Duration::from_secs(1);
+/// Between two looks for alarms that were raised or are over.
+const WEBHOOK_LOOK: Duration = Duration::from_secs(10);
 const ROUNDS_AN_HOUR: u32 = 60;
 
 /// At the start: whatever was under way when the server stopped has failed, and left nothing behind.
@@ -184,6 +187,30 @@ pub async fn run_protection(app: Arc<App>) {
             // A system restore is running: the next look comes in a second.
             Err(e) if e.code == ErrorCode::Unavailable => {}
             Err(e) => tracing::error!(error = %e, "protection cannot look for what is due"),
+        }
+    }
+}
+
+/// Tells every webhook what it has still to be told, and waits until they heard it; how many deliveries that were.
+pub async fn tell(app: &Arc<App>) -> Result<usize> {
+    let due = deliver::due(app)?;
+    let count = due.len();
+    futures_util::future::join_all(due.into_iter().map(Delivery::run)).await;
+    Ok(count)
+}
+
+/// Tells webhooks until the server stops; each delivery runs beside the others.
+pub async fn run_webhooks(app: Arc<App>) {
+    let mut interval = tokio::time::interval(WEBHOOK_LOOK);
+    loop {
+        interval.tick().await;
+        let looking = app.clone();
+        match tokio::task::spawn_blocking(move || deliver::due(&looking)).await {
+            Ok(Ok(due)) => due.into_iter().for_each(|delivery| drop(tokio::spawn(delivery.run()))),
+            // A system restore is running: the next look comes in a moment.
+            Ok(Err(e)) if e.code == ErrorCode::Unavailable => {}
+            Ok(Err(e)) => tracing::error!(error = %e, "webhooks were not looked after"),
+            Err(e) => tracing::error!(error = %e, "looking after webhooks ended"),
         }
     }
 }

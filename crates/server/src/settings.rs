@@ -36,6 +36,8 @@ pub struct Settings {
     pub log_max_lag: u32,
     /// At whose midnight backup instances make their daily full archive.
     pub time_zone: Zone,
+    /// Webhooks on this machine may be plain HTTP.
+    pub webhooks_http: bool,
 }
 
 /// A time zone by its name in the time zone database.
@@ -102,6 +104,7 @@ impl Default for Settings {
             audit_days: 30,
             log_max_lag: 72,
             time_zone: Zone("UTC".into()),
+            webhooks_http: false,
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Between a client and a server of HTTP: passes requests on, and now and then does it badly.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::net::{Shutdown, TcpStream};
+
+use crate::listening::{Listening, head_of, length_of};
 
 /// What goes wrong with one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,41 +19,15 @@ pub enum Fault {
 /// Listens on a port of this machine, until it is dropped.
 pub struct Proxy {
     pub endpoint: String,
-    address: SocketAddr,
-    ended: Arc<AtomicBool>,
-    accepting: Option<JoinHandle<()>>,
+    _listening: Listening,
 }
 
 impl Proxy {
     /// `fault` looks at the method of each request.
     pub fn start(endpoint: &str, fault: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static) -> Proxy {
         let (server, folder) = parts(endpoint);
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let (ended, fault) = (Arc::new(AtomicBool::new(false)), Arc::new(fault));
-        let over = ended.clone();
-        let accepting = std::thread::spawn(move || {
-            for client in listener.incoming().filter_map(Result::ok) {
-                if over.load(Ordering::Acquire) {
-                    return;
-                }
-                let (server, fault) = (server.clone(), fault.clone());
-                // Whoever hangs up early has its reasons.
-                std::thread::spawn(move || drop(pass_on(client, &server, &*fault)));
-            }
-        });
-        Proxy { endpoint: format!("http://{address}{folder}"), address, ended, accepting: Some(accepting) }
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Release);
-        // It waits for the next connection: here it is.
-        let _ = TcpStream::connect(self.address);
-        if let Some(accepting) = self.accepting.take() {
-            let _ = accepting.join();
-        }
+        let listening = Listening::start(move |client| pass_on(client, &server, &fault));
+        Proxy { endpoint: format!("http://{}{folder}", listening.address), _listening: listening }
     }
 }
 
@@ -86,23 +59,4 @@ fn pass_on(mut client: TcpStream, server: &str, fault: &dyn Fn(&str) -> Option<F
         _ => client.write_all(&answer)?,
     }
     client.shutdown(Shutdown::Both)
-}
-
-/// Everything up to the empty line; none: the connection was not used.
-fn head_of(client: &mut TcpStream) -> io::Result<Option<String>> {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") {
-        if client.read(&mut byte)? == 0 {
-            return Ok(None);
-        }
-        head.push(byte[0]);
-    }
-    Ok(Some(String::from_utf8_lossy(&head).into_owned()))
-}
-
-fn length_of(head: &str) -> u64 {
-    let lines = head.lines().filter_map(|line| line.split_once(':'));
-    let length =
-        lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).find_map(|(_, n)| n.trim().parse().ok());
-    length.unwrap_or(0)
 }

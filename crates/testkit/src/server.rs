@@ -282,6 +282,12 @@ impl TestServer {
         housekeeping::protect(self.app()).expect("no restore is running")
     }
 
+    /// Tells webhooks now what they have to be told; how many deliveries that were.
+    pub fn tell(&self) -> usize {
+        let running = self.running.as_ref().expect("it runs");
+        running.runtime.block_on(housekeeping::tell(&running.app)).expect("no restore is running")
+    }
+
     /// Somebody without a token.
     pub fn nobody(&self) -> Client {
         self.admin.without_token()

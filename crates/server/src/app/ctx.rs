@@ -97,6 +97,32 @@ impl Ctx {
         self.principal.as_ref().ok_or_else(AppError::unauthorized)
     }
 
+    /// A call that the server itself makes, as somebody with these roles in a domain.
+    pub fn of_server(
+        app: &Arc<App>,
+        core: &Arc<Core>,
+        (user, username): (Id, &str),
+        domain: DomainId,
+        roles: Roles,
+        action: &'static str,
+        now: Time,
+    ) -> Ctx {
+        let principal = Principal {
+            user,
+            username: username.into(),
+            domain,
+            auth_domain: domain,
+            groups: Vec::new(),
+            roles,
+            session: None,
+            must_change_password: false,
+            expires: Time(i64::MAX),
+        };
+        let request = Request { id: Core::new_id(now).to_string(), ..Request::default() };
+        let (app, core, principal) = (app.clone(), core.clone(), Some(Arc::new(principal)));
+        Ctx { app, core, principal, now, request, action, trace: Mutex::default() }
+    }
+
     /// The same call, for what goes on after its answer.
     pub fn going_on(&self) -> Ctx {
         Ctx {

@@ -30,6 +30,7 @@ pub mod secrets;
 pub mod system;
 pub mod uploads;
 pub mod users;
+pub mod webhooks;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -47,6 +48,7 @@ use self::counters::Counters;
 use self::idempotency::Idempotency;
 use self::usage::Trace;
 use self::watch::ClockWatch;
+use self::webhooks::Webhooks;
 use crate::access::{Argon, Lockout, PrincipalCache};
 use crate::audit::{Named, Room, UsageError, UsageLog};
 use crate::boot::Folder;
@@ -72,6 +74,7 @@ pub struct App {
     pub(crate) lockout: Lockout,
     pub(crate) running: jobs::Running,
     pub(crate) protection: Protection,
+    pub(crate) webhooks: Webhooks,
     pub counters: Counters,
     pub usage: UsageLog,
     pub(crate) idempotency: Idempotency,
@@ -152,6 +155,7 @@ impl App {
             lockout: Lockout::default(),
             running: jobs::Running::default(),
             protection: Protection::default(),
+            webhooks: Webhooks::default(),
             argon: Argon::default(),
         })
     }

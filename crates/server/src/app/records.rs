@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use keyark_crypto::SecretBytes;
 use keyark_crypto::keyring::KeyringError;
 use keyark_crypto::seal::RecordName;
-use keyark_model::{DomainId, Id, Kind, Record, protection, ssh, system};
+use keyark_model::{DomainId, Id, Kind, Record, protection, ssh, system, webhook};
 use keyark_store::Write;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +43,7 @@ headers! {
     protection::InstanceHeader: BackupInstance;
     protection::ScheduleHeader: Schedule;
     ssh::ConnectionHeader: Connection;
+    webhook::WebhookHeader: Webhook;
 }
 
 /// A record with its header read.

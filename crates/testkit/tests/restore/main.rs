@@ -19,3 +19,4 @@ mod support;
 mod system;
 mod take;
 mod transfers;
+mod webhooks;

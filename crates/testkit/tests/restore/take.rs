@@ -30,6 +30,8 @@ pub fn furnished(server: &TestServer) -> TestDomain {
     let schedule =
         json!({ "name": "nightly", "operation": "database_backup", "run_at": "0 3 * * *", "disabled": true });
     server.admin.post("/v1/scheduler/job-configs", schedule).ok(201);
+    let webhook = json!({ "name": "alerts", "url": "https://alerts.invalid/x", "disabled": true });
+    server.admin.post("/v1/system/webhooks", webhook).ok(201);
     let d = server.domain("d");
     backup_key(&d.admin, "domain");
     for (name, more) in

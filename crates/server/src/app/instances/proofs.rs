@@ -203,9 +203,11 @@ impl Handle<BackupInstanceDrill> for App {
 
 /// What an instance's state asks for.
 fn alarms_of(i: &BackupInstance, max_lag: i64, now: Time, out: &mut Vec<Alarm>) {
-    let mut say = |code: &str, message: String| {
-        out.push(Alarm { code: code.into(), resource: i.alias.clone(), message });
+    let mut about = |destination: Option<&str>, code: &str, message: String| {
+        let (resource, destination) = (i.alias.clone(), destination.map(Into::into));
+        out.push(Alarm { code: code.into(), resource, destination, message });
     };
+    let mut say = |code: &str, message: String| about(None, code, message);
     for warning in &i.warnings {
         let (code, message) = warning.split_once(": ").unwrap_or(("warning", warning));
         say(code, message.into());
@@ -226,10 +228,11 @@ fn alarms_of(i: &BackupInstance, max_lag: i64, now: Time, out: &mut Vec<Alarm>) 
     }
     for d in &i.destinations {
         if let Some(error) = &d.error {
-            say("destination_failing", format!("{}: {error}", d.name));
+            about(Some(&d.name), "destination_failing", format!("{}: {error}", d.name));
         }
         if d.lag.is_some_and(|lag| lag > max_lag) {
-            say(
+            about(
+                Some(&d.name),
                 "destination_needs_full",
                 format!(
                     "{}: nothing arrived for longer than log_max_lag; the log waits for it no longer, and it gets a full archive when \
@@ -239,7 +242,8 @@ fn alarms_of(i: &BackupInstance, max_lag: i64, now: Time, out: &mut Vec<Alarm>) 
             );
         }
         if let Some(findings) = d.findings.filter(|n| *n > 0) {
-            say(
+            about(
+                Some(&d.name),
                 "verification_failed",
                 format!(
                     "{}: the last verification found {findings} objects or gaps; verify it again and look at the job's result",
@@ -250,7 +254,8 @@ fn alarms_of(i: &BackupInstance, max_lag: i64, now: Time, out: &mut Vec<Alarm>) 
     }
     let since = i.destinations.iter().filter_map(|d| d.drilled_at).max().or(i.enabled_at);
     if since.is_some_and(|at| now >= at.plus_seconds(DRILL_DAYS * 86_400)) {
-        say(
+        about(
+            None,
             "drill_overdue",
             format!("no drill for {DRILL_DAYS} days; run `keyark backup-instance drill --id {}`", i.id),
         );
@@ -258,6 +263,11 @@ fn alarms_of(i: &BackupInstance, max_lag: i64, now: Time, out: &mut Vec<Alarm>) 
 }
 
 impl Ctx {
+    /// What somebody must do, as far as the caller may know.
+    pub fn alarms(&self) -> Result<Vec<Alarm>> {
+        Ok(self.protection()?.alarms)
+    }
+
     fn protection(&self) -> Result<Protection> {
         let (mut instances, mut alarms) = (Vec::new(), Vec::new());
         for stored in self.core.load_all::<InstanceHeader>(DomainId::ROOT)? {
@@ -269,7 +279,7 @@ impl Ctx {
         }
         if self.domain()? == DomainId::ROOT {
             let mut say = |code: &str, message: String| {
-                alarms.push(Alarm { code: code.into(), resource: "system".into(), message });
+                alarms.push(Alarm { code: code.into(), resource: "system".into(), destination: None, message });
             };
             if let Err(e) = self.core.writable() {
                 say("store_rolled_back", e.message);
@@ -282,9 +292,11 @@ impl Ctx {
             }
             for stored in self.core.load_all::<DestinationHeader>(DomainId::ROOT)? {
                 if let Some((code, message)) = expiry_alarm(&stored.header, self.now) {
-                    alarms.push(Alarm { code: code.into(), resource: stored.header.name.clone(), message });
+                    let resource = stored.header.name.clone();
+                    alarms.push(Alarm { code: code.into(), resource, destination: None, message });
                 }
             }
+            alarms.extend(self.app.webhooks.alarms(&self.core)?);
         }
         Ok(Protection { system_time: self.now, instances, alarms })
     }
@@ -305,6 +317,6 @@ impl Handle<ProtectionStatus> for App {
 
 impl Handle<AlarmList> for App {
     async fn handle(&self, ctx: &Ctx, _: AlarmList) -> Result<Reply<Page<Alarm>>> {
-        Ok(Reply::json(PageQuery::from_wire(None, Some(-1)).of(ctx.protection()?.alarms)))
+        Ok(Reply::json(PageQuery::from_wire(None, Some(-1)).of(ctx.alarms()?)))
     }
 }

@@ -1,6 +1,6 @@
 //! Running what is due: each schedule once, however much was missed; one that fails holds up no other.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use keyark_api::ErrorCode;
 use keyark_api::backup_instances::{BackupInstanceDrill, BackupInstanceVerify};
@@ -14,7 +14,7 @@ use keyark_model::{DomainId, Id, Time};
 use super::cron::Timetable;
 use super::work::Work;
 use crate::app::core::Core;
-use crate::app::ctx::{Ctx, Principal, Request};
+use crate::app::ctx::Ctx;
 use crate::app::error::{AppError, Result};
 use crate::app::records::Stored;
 use crate::app::{App, Handle};
@@ -26,28 +26,8 @@ type Schedule = Stored<ScheduleHeader>;
 
 /// A call that the schedule itself makes in its domain.
 fn calling(app: &Arc<App>, core: &Arc<Core>, schedule: &Schedule, work: &Work, now: Time) -> Ctx {
-    let domain = schedule.header.domain;
-    let principal = Principal {
-        user: schedule.id(),
-        username: schedule.header.name.clone(),
-        domain,
-        auth_domain: domain,
-        groups: Vec::new(),
-        roles: work.roles(),
-        session: None,
-        must_change_password: false,
-        expires: Time(i64::MAX),
-    };
-    let request = Request { id: Core::new_id(now).to_string(), ..Request::default() };
-    Ctx {
-        app: app.clone(),
-        core: core.clone(),
-        principal: Some(Arc::new(principal)),
-        now,
-        request,
-        action: "schedule_run",
-        trace: Mutex::default(),
-    }
+    let (who, domain) = ((schedule.id(), schedule.header.name.as_str()), schedule.header.domain);
+    Ctx::of_server(app, core, who, domain, work.roles(), "schedule_run", now)
 }
 
 /// Begins the work of a due time; the ids of its job and of the backup that it makes.

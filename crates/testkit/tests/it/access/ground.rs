@@ -66,6 +66,8 @@ impl Ground {
                 let fields = json!({ "name": called, "path": path });
                 names.insert(name, made(admin.post("/v1/destinations", fields), "id"));
             }
+            let fields = json!({ "name": "alerts", "url": "https://alerts.invalid/x", "disabled": true });
+            names.insert("system_webhook", made(admin.post("/v1/system/webhooks", fields), "id"));
         } else {
             let quotas = json!({ "quotas": { "backupRangeDays": 600 } });
             server.admin.patch(&format!("/v1/domains/{domain}"), quotas).ok(200);
