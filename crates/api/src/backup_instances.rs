@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backups::Backup;
 use crate::endpoint::NoBody;
+use crate::holds::HoldShown;
 use crate::{Page, endpoint};
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +54,9 @@ pub struct BackupInstance {
     /// Of an uploaded instance: the backup with its data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<String>,
+    /// While it is under a legal hold nothing of it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldShown>,
     /// What stands in the way of protection.
     pub warnings: Vec<String>,
 }
@@ -378,38 +382,6 @@ pub struct InstanceWork {
     pub job_id: String,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ProtectionStatus {}
-
-/// Where protection stands.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Protection {
-    pub system_time: Time,
-    pub instances: Vec<BackupInstance>,
-    pub alarms: Vec<Alarm>,
-}
-
-/// Something that somebody must do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Alarm {
-    /// A word that stays the same: `not_protected`, `too_old`, `destination_failing` …
-    pub code: String,
-    /// What it is about: an instance's alias, or the system.
-    pub resource: String,
-    /// Name of the destination that it is about, if one is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub destination: Option<String>,
-    /// What is wrong, and what to do.
-    pub message: String,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AlarmList {}
-
 endpoint! {
     backup_instance_create: BackupInstanceCreate => BackupInstance, POST "/v1/backup-instances", Json 201, BackupRead, "backup-instance create", "Makes a backup instance, disabled.";
     backup_instance_list: BackupInstanceList => Page<BackupInstance>, GET "/v1/backup-instances", Query 200, BackupRead, "backup-instance list", "Lists backup instances.";
@@ -422,8 +394,6 @@ endpoint! {
     backup_instance_data: BackupInstanceData => InstanceData, GET "/v1/backup-instances/{id}/data", Query 200, BackupRead, "backup-instance data", "Shows what it holds of a date: keys and secrets, and what became of them on that day.";
     backup_instance_verify: BackupInstanceVerify => InstanceWork, POST "/v1/backup-instances/{id}/verify", Json 202, BackupRead, "backup-instance verify", "Looks for what was altered, cut, exchanged, left out or set back.";
     backup_instance_drill: BackupInstanceDrill => InstanceWork, POST "/v1/backup-instances/{id}/drill", Json 202, BackupRead, "backup-instance drill", "Restores a moment into a throw-away store and proves it, with a signed report.";
-    protection_status: ProtectionStatus => Protection, GET "/v1/protection/status", Query 200, BackupRead, "protection status", "Shows where protection stands, and what somebody must do.";
-    alarm_list: AlarmList => Page<Alarm>, GET "/v1/system/alarms", Query 200, BackupRead, "alarms list", "Lists what somebody must do.";
     backup_instance_download: BackupInstanceDownload => InstanceDownload, POST "/v1/backup-instances/{id}/download", Json 202, BackupRead, "backup-instance download", "Makes a file of a moment under a fresh key, which is shown once.";
     backup_instance_upload: BackupInstanceUpload => BackupInstance, POST "/v1/backup-instances/upload", Json 201, BackupRead, "backup-instance upload", "Makes an instance of an uploaded file and its key.";
     backup_instance_rotate_key: BackupInstanceRotateKey => InstanceWork, POST "/v1/backup-instances/{id}/rotate-key", Json 202, BackupRead, "backup-instance rotate-key", "Lets another backup key open all that was sent, and all that will be.";

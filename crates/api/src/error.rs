@@ -104,6 +104,7 @@ codes! {
     InstanceExpired = 1039, "NCERRBackupInstanceExpired", 409, Refused, "The backup instance has expired: renew it";
     EncryptionKeyMissing = 1046, "NCERREncryptionKeyMissing", 409, Conflict, "A secret to be restored needs a key that is neither here nor comes along";
     StoreRolledBack = 1045, "NCERRStoreRolledBack", 409, Refused, "This machine was set back to an older state: writes wait for a decision, reads go on";
+    LegalHold = 1047, "NCERRLegalHold", 409, Refused, "A legal hold keeps this: lift it first";
     Cancelled = 1036, "NCERRCancelled", 409, Failure, "The operation was cancelled";
 }
 

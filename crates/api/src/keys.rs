@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 mod life;
 
 use crate::endpoint::NoBody;
-use crate::holders::Holder;
+use crate::protection::Holder;
 use crate::{Page, endpoint};
 
 pub use life::{

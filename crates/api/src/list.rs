@@ -21,9 +21,9 @@ macro_rules! for_each_endpoint {
             destinations: DestinationCreate DestinationList DestinationGet DestinationUpdate DestinationDelete DestinationCheck;
             backup_instances: BackupInstanceCreate BackupInstanceList BackupInstanceGet BackupInstanceEnable BackupInstanceExtend
                 BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract BackupInstanceData BackupInstanceVerify BackupInstanceDrill BackupInstanceRestore BackupInstanceReset
-                BackupInstanceDownload BackupInstanceUpload BackupInstanceRotateKey
-                ProtectionStatus AlarmList;
-            holders: ProtectionDestroyed;
+                BackupInstanceDownload BackupInstanceUpload BackupInstanceRotateKey;
+            holds: BackupInstanceHold BackupInstanceLift;
+            protection: ProtectionStatus AlarmList ProtectionDestroyed;
             schedules: JobConfigCreate JobConfigList JobConfigGet JobConfigUpdate JobConfigDelete JobConfigRunNow ScheduledJobList;
             uploads: UploadCreate UploadGet UploadAppend UploadDelete;
             jobs: JobList JobGet JobCancel;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::endpoint::NoBody;
-use crate::holders::Holder;
+use crate::protection::Holder;
 use crate::{Page, endpoint};
 
 /// A secret as the wire shows it, with one of its versions: the newest unless another was asked for.

@@ -8,6 +8,7 @@ use keyark_crypto::SecretBytes;
 use keyark_crypto::algorithm::{AlgorithmError, KeyBody};
 use keyark_model::key::{KeyHeader, VersionHeader};
 use keyark_model::people::{GroupHeader, UserHeader};
+use keyark_model::protection::{InstanceHeader, LegalHold};
 use keyark_model::system::CounterHeader;
 use keyark_model::{DomainId, Id, Kind};
 use keyark_store::{Fault, Store, Tombstone};
@@ -27,6 +28,8 @@ pub struct Facts {
     disabled: HashSet<Id>,
     /// Group → its members here: who is not among them was taken out, or never was in.
     members: HashMap<Id, HashSet<Id>>,
+    /// Backup instance → its legal hold here.
+    held: HashMap<Id, LegalHold>,
     /// Key → encryptions counted here.
     counted: HashMap<Id, CounterHeader>,
 }
@@ -74,6 +77,12 @@ impl Facts {
             store.scan(d, Kind::Counter, |record| {
                 if let Ok(counter) = serde_json::from_slice::<CounterHeader>(record.header) {
                     facts.counted.insert(record.id, counter);
+                }
+                ControlFlow::Continue(())
+            })?;
+            store.scan(d, Kind::BackupInstance, |record| {
+                if let Ok(InstanceHeader { hold: Some(hold), .. }) = serde_json::from_slice(record.header) {
+                    facts.held.insert(record.id, hold);
                 }
                 ControlFlow::Continue(())
             })?;
@@ -184,6 +193,9 @@ impl Facts {
                 let ruling = self.rule_group(id, header, options, &fact, &mut found);
                 (ruling, found)
             }
+            Kind::BackupInstance if self.held.contains_key(&id) => {
+                (self.rule_instance(id, header, &fact, &mut found), found)
+            }
             Kind::Counter if self.counted.contains_key(&id) => (self.rule_counter(id, header), found),
             _ => (Ruling::Keep, found),
         }
@@ -211,6 +223,25 @@ impl Facts {
         }
         group.members.retain(|m| here.contains(m));
         changed_header(&group)
+    }
+
+    /// What is held stays so.
+    fn rule_instance(
+        &self,
+        id: Id,
+        header: &[u8],
+        fact: &dyn Fn(&'static str, String, bool) -> Fact,
+        found: &mut Vec<Fact>,
+    ) -> Ruling {
+        let Ok(mut instance) = serde_json::from_slice::<InstanceHeader>(header) else {
+            return Ruling::Leave("its header cannot be read".into());
+        };
+        if instance.hold.is_some() {
+            return Ruling::Keep;
+        }
+        found.push(fact("held", format!("{:?} is under a legal hold here and stays so", instance.alias), false));
+        instance.hold = self.held.get(&id).cloned();
+        changed_header(&instance)
     }
 
     /// Counts never go back: the larger one stands.

@@ -81,6 +81,8 @@ pub enum Right {
     SystemRestore,
     DomainBackup,
     DomainRestore,
+    /// Keep what a domain's backup instances sent from everybody, and let it go again.
+    LegalHold,
     AuditRead,
     JobRead,
     SystemWrite,
@@ -88,7 +90,7 @@ pub enum Right {
 
 impl Right {
     /// Every right, in the order of the documentation.
-    pub const ALL: [Right; 25] = [
+    pub const ALL: [Right; 26] = [
         Right::Public,
         Right::Authenticated,
         Right::UserRead,
@@ -111,6 +113,7 @@ impl Right {
         Right::SystemRestore,
         Right::DomainBackup,
         Right::DomainRestore,
+        Right::LegalHold,
         Right::AuditRead,
         Right::JobRead,
         Right::SystemWrite,
@@ -146,6 +149,7 @@ impl Right {
             Right::SystemRestore => &[Admin, RestoreAdmins],
             Right::DomainBackup => &[Admin, BackupAdmins, DomainAdmins, DomainBackupAdmins],
             Right::DomainRestore => &[Admin, RestoreAdmins, DomainAdmins, DomainRestoreAdmins],
+            Right::LegalHold => &[Admin, DomainAdmins],
             Right::AuditRead => &[Admin, DomainAdmins, Auditors],
             Right::JobRead => {
                 &[Admin, BackupAdmins, RestoreAdmins, DomainAdmins, DomainBackupAdmins, DomainRestoreAdmins, Auditors]
@@ -171,9 +175,11 @@ impl Right {
             Right::KeyWrite | Right::KeyUse | Right::KeyExport => Right::KeyRead,
             Right::SecretWrite | Right::SecretValue => Right::SecretRead,
             Right::PolicyWrite => Right::PolicyRead,
-            Right::SystemBackup | Right::SystemRestore | Right::DomainBackup | Right::DomainRestore => {
-                Right::BackupRead
-            }
+            Right::SystemBackup
+            | Right::SystemRestore
+            | Right::DomainBackup
+            | Right::DomainRestore
+            | Right::LegalHold => Right::BackupRead,
             same => same,
         }
     }

@@ -171,9 +171,20 @@ pub struct InstanceHeader {
     /// Of an uploaded instance: the backup with its data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<Id>,
+    /// Somebody said that nothing of it may go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<LegalHold>,
     /// What was proven last, by destination.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub proofs: BTreeMap<Id, Proofs>,
+}
+
+/// Why nothing goes that an instance sent.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LegalHold {
+    pub reason: String,
+    pub by: String,
+    pub since: Time,
 }
 
 /// What was proven of an instance at one destination.
@@ -301,15 +312,20 @@ impl InstanceHeader {
     }
 
     /// From when on its destinations hold nothing that ended at a moment: the first full archive without it leaves by then, and
-    /// a statement of that has lain there. None: not as long as nobody resets the instance.
+    /// a statement of that has lain there. None: not as long as nobody resets the instance, or it is held.
     pub fn free_of(&self, ended: Time) -> Option<Time> {
+        if self.hold.is_some() {
+            return None;
+        }
         let kept = ended.0 - self.keep_from(ended)?.0;
         Some(Time(midnight(ended).0 + kept.div_euclid(DAY) * DAY + FREE_DAYS * DAY))
     }
 
     pub fn state(&self, now: Time) -> InstanceState {
         match self.expires_at {
-            Some(end) if now >= end.plus_seconds(RELEASE_DAYS * 86_400) => InstanceState::Released,
+            Some(end) if self.hold.is_none() && now >= end.plus_seconds(RELEASE_DAYS * 86_400) => {
+                InstanceState::Released
+            }
             Some(end) if now >= end => InstanceState::Expired,
             _ if self.order.is_some() || self.upload.is_some() => InstanceState::Enabled,
             _ => InstanceState::Disabled,
@@ -336,6 +352,7 @@ mod tests {
             expires_at: None,
             order: None,
             upload: None,
+            hold: None,
             proofs: BTreeMap::new(),
         };
         // Enabled on May 1 with a range of 10 days, asked on May 20 for May 5: that needs 16.
@@ -361,6 +378,7 @@ mod tests {
             expires_at: Some(day(30)),
             order: None,
             upload: None,
+            hold: None,
             proofs: BTreeMap::new(),
         };
         for (at, state) in [
@@ -371,7 +389,9 @@ mod tests {
         ] {
             assert_eq!(header.state(at), state);
         }
-        header.expires_at = None;
+        header.hold = Some(super::LegalHold { reason: "a case".into(), by: "a".into(), since: day(1) });
+        assert_eq!(header.state(day(45)), InstanceState::Expired, "what is held is not released");
+        (header.hold, header.expires_at) = (None, None);
         assert_eq!(header.state(day(9999)), InstanceState::Disabled);
     }
 }

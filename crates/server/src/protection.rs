@@ -37,7 +37,7 @@ struct Pair {
     owned: AtomicI64,
     /// The open destination, with its connections, and the revision of the record that names it.
     place: Mutex<Option<(u64, Arc<dyn Destination>)>>,
-    /// The midnight up to which retention was looked after; µs.
+    /// The midnight up to which retention was looked after, and one more while it is held; µs.
     retained: AtomicI64,
     told: Mutex<Told>,
 }
@@ -336,13 +336,15 @@ impl Step {
         told.objects += shipped.objects;
         told.bytes += shipped.bytes;
         drop(told);
-        let today = midnight(self.ground.believed);
-        if self.pair.retained.swap(today.0, Ordering::AcqRel) != today.0 {
-            let (header, now) = (&self.instance.header, self.ground.believed);
-            let done = self.holds.retain(core, header, place.as_ref(), shipping.place(), now);
+        // Once a day, and when a legal hold is set or lifted.
+        let turn = midnight(self.ground.believed).0 + i64::from(self.instance.header.hold.is_some());
+        if self.pair.retained.load(Ordering::Acquire) != turn {
+            let (id, now) = (self.instance.id(), self.ground.believed);
+            let done = self.holds.retain(core, id, place.as_ref(), shipping.place(), now);
             for reason in done.map_err(|e| format!("retention: {e}"))?.kept {
                 tracing::info!(destination = %self.destination, %reason, "retention left an object");
             }
+            self.pair.retained.store(turn, Ordering::Release);
         }
         Ok(())
     }

@@ -73,6 +73,9 @@ pub struct RetentionNote {
     pub incarnation: Incarnation,
     pub stream: Uuid,
     pub keep_from: Time,
+    /// Nothing at all may go, whatever was said before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
     pub created_at: Time,
 }
 

@@ -6,7 +6,7 @@ use keyark_archive::Anchor;
 use keyark_crypto::sign::Signer;
 use keyark_model::Time;
 
-use super::catalogue::{Catalogue, Moment};
+use super::catalogue::{Catalogue, Moment, StatementAt};
 use super::names::{StreamObject, StreamPlace};
 use super::note::{MAX_NOTE, Note, RetentionNote};
 use super::ship::EPOCH_LONGEST;
@@ -83,13 +83,64 @@ pub fn mark(
     signer: &Signer,
     now: Time,
 ) -> Result<(), DestinationError> {
+    say(place, stream, keep_from, false, signer, now)
+}
+
+/// Says that nothing at all may go from now on: a statement that counts at once, until a newer one says otherwise.
+pub fn hold(place: &dyn Destination, stream: StreamPlace, signer: &Signer, now: Time) -> Result<(), DestinationError> {
+    say(place, stream, Time(0), true, signer, now)
+}
+
+fn say(
+    place: &dyn Destination,
+    stream: StreamPlace,
+    keep_from: Time,
+    hold: bool,
+    signer: &Signer,
+    now: Time,
+) -> Result<(), DestinationError> {
     let StreamPlace { system, incarnation, stream: id } = stream;
-    let note = Note::Retention(RetentionNote { system, incarnation, stream: id, keep_from, created_at: now });
+    let note = Note::Retention(RetentionNote { system, incarnation, stream: id, keep_from, hold, created_at: now });
     create_or_same(place, &stream.name(&StreamObject::Retention { time: now }), Content::Bytes(&note.sign(signer)))
 }
 
+/// What a statement says, if this system made it for this stream.
+fn said(
+    place: &dyn Destination,
+    stream: StreamPlace,
+    anchor: &Anchor,
+    statement: &StatementAt,
+) -> Result<Option<RetentionNote>, DestinationError> {
+    let signed = Note::parse(&read_small(place, &statement.found.name, MAX_NOTE)?);
+    let genuine = signed.ok().filter(|signed| signed.verdict(anchor).require_pinned().is_ok());
+    Ok(match genuine.map(|signed| signed.note) {
+        Some(Note::Retention(note))
+            if (note.system, note.incarnation, note.stream) == (stream.system, stream.incarnation, stream.stream)
+                && note.created_at == statement.time =>
+        {
+            Some(note)
+        }
+        _ => None,
+    })
+}
+
+/// Whether the newest statement of a stream says that nothing may go.
+pub fn held(place: &dyn Destination, stream: StreamPlace, anchor: &Anchor) -> Result<bool, DestinationError> {
+    held_in(place, &Catalogue::read(place, stream)?, anchor)
+}
+
+fn held_in(place: &dyn Destination, there: &Catalogue, anchor: &Anchor) -> Result<bool, DestinationError> {
+    for statement in there.statements.iter().rev() {
+        if let Some(note) = said(place, there.place, anchor, statement)? {
+            return Ok(note.hold);
+        }
+    }
+    Ok(false)
+}
+
 /// What the newest statement that has lain there for `wait` seconds lets go, by the list as it is now, and the statements up to it. `holds`:
-/// moments that somebody is restoring, or must be kept for another reason; nothing that they need goes. None: nothing is ripe.
+/// moments that somebody is restoring, or must be kept for another reason; nothing that they need goes. None: nothing is ripe, or
+/// the newest statement of all is a legal hold. What was said before a hold does not count after it either.
 pub fn ripe(
     place: &dyn Destination,
     stream: StreamPlace,
@@ -100,13 +151,15 @@ pub fn ripe(
 ) -> Result<Option<(Removal, Vec<String>)>, DestinationError> {
     let there = Catalogue::read(place, stream)?;
     let ripe: Vec<_> = there.statements.iter().filter(|s| now >= s.time.plus_seconds(wait)).collect();
+    if ripe.is_empty() || held_in(place, &there, anchor)? {
+        return Ok(None);
+    }
     for statement in ripe.iter().rev() {
-        let signed = Note::parse(&read_small(place, &statement.found.name, MAX_NOTE)?);
-        if let Ok(signed) = signed
-            && signed.verdict(anchor).require_pinned().is_ok()
-            && let Note::Retention(note) = signed.note
-            && (note.system, note.incarnation, note.stream) == (stream.system, stream.incarnation, stream.stream)
-        {
+        if let Some(note) = said(place, stream, anchor, statement)? {
+            if note.hold {
+                // What was said before it does not count any more.
+                return Ok(None);
+            }
             let keep_from = holds.iter().copied().fold(note.keep_from, Time::min);
             let statements = ripe.iter().map(|s| s.found.name.clone()).collect();
             return Ok(Some((plan(&there, keep_from, now), statements)));

@@ -284,6 +284,7 @@ impl Handle<BackupKeyDelete> for App {
             ctx.commit_header(&stored, &header).await?;
             return Ok(Reply::none());
         }
+        ctx.scope_not_held(stored.header.domain)?;
         let backups = ctx.core.load_all::<BackupHeader>(DomainId::ROOT)?;
         let needed = backups.iter().filter(|b| b.header.backup_key == stored.id()).count();
         let instances = ctx.core.load_all::<InstanceHeader>(DomainId::ROOT)?;

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use keyark_api::holders::{Ended, Holder, ProtectionDestroyed};
+use keyark_api::protection::{Ended, Holder, ProtectionDestroyed};
 use keyark_api::{Page, PageQuery};
 use keyark_model::key::KeyHeader;
 use keyark_model::protection::DestinationHeader;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use keyark_backup::stream::retain::{self, Removal};
 use keyark_backup::stream::{Catalogue, StreamPlace};
 use keyark_backup::{Destination, DestinationError};
-use keyark_model::Time;
 use keyark_model::protection::InstanceHeader;
+use keyark_model::{DomainId, Id, Time};
 
 use super::lock;
 use crate::app::core::Core;
@@ -50,19 +50,30 @@ impl Holds {
         Hold { holds: self.clone(), key }
     }
 
-    /// Carries out yesterday's statement and makes today's, if there is anything to remove.
+    /// Carries out yesterday's statement and makes today's, if there is anything to remove. Of an instance that is held nothing
+    /// goes, and a statement says so to whoever deletes elsewhere.
     pub fn retain(
         &self,
         core: &Core,
-        instance: &InstanceHeader,
+        instance: Id,
         place: &dyn Destination,
         stream: StreamPlace,
         now: Time,
     ) -> Result<Retained, DestinationError> {
+        // As it is now: it may have been held since this began.
+        let Ok(instance) = core.load::<InstanceHeader>(DomainId::ROOT, instance) else {
+            return Ok(Retained::default());
+        };
+        if instance.header.hold.is_some() {
+            if !retain::held(place, stream, &core.anchor)? {
+                retain::hold(place, stream, &core.signer, now)?;
+            }
+            return Ok(Retained::default());
+        }
         let holds: Vec<Time> = lock(&self.0).values().copied().collect();
         let (removed, kept) = retain::sweep(place, stream, &core.anchor, &holds, WAIT, now)?;
         // Without an end to the range only what is superfluous goes.
-        let keep_from = instance.keep_from(now).unwrap_or(Time(0));
+        let keep_from = instance.header.keep_from(now).unwrap_or(Time(0));
         let announced = retain::plan(&Catalogue::read(place, stream)?, keep_from, now);
         if !announced.names.is_empty() {
             retain::mark(place, stream, keep_from, &core.signer, now)?;

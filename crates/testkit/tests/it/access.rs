@@ -14,8 +14,8 @@ use serde_json::json;
 
 use Right::{
     AuditRead, Authenticated, BackupRead, DomainBackup, DomainRead, DomainRestore, DomainWrite, JobRead, KekRead,
-    KekRotate, KeyExport, KeyRead, KeyUse, KeyWrite, PolicyRead, PolicyWrite, Public, SecretRead, SecretValue,
-    SecretWrite, SystemBackup, SystemRestore, SystemWrite, UserRead, UserWrite,
+    KekRotate, KeyExport, KeyRead, KeyUse, KeyWrite, LegalHold, PolicyRead, PolicyWrite, Public, SecretRead,
+    SecretValue, SecretWrite, SystemBackup, SystemRestore, SystemWrite, UserRead, UserWrite,
 };
 use Role::{
     Admin, Auditors, BackupAdmins, DomainAdmins, DomainBackupAdmins, DomainRestoreAdmins, KeyAdmins, KeyUsers,
@@ -27,7 +27,7 @@ use recorded::Asked;
 /// Right, the roles that give it, whether it exists in the root domain only, and the right that shows the same things.
 /// Written a second time on purpose: what `crates/model/src/access.rs` says must be what was meant.
 #[rustfmt::skip]
-const RIGHTS: [(Right, &[Role], bool, Right); 25] = [
+const RIGHTS: [(Right, &[Role], bool, Right); 26] = [
     (Public, &Role::ALL, false, Public),
     (Authenticated, &Role::ALL, false, Authenticated),
     (UserRead, &[Admin, UserAdmins, DomainAdmins, Auditors], false, UserRead),
@@ -50,6 +50,7 @@ const RIGHTS: [(Right, &[Role], bool, Right); 25] = [
     (SystemRestore, &[Admin, RestoreAdmins], true, BackupRead),
     (DomainBackup, &[Admin, BackupAdmins, DomainAdmins, DomainBackupAdmins], false, BackupRead),
     (DomainRestore, &[Admin, RestoreAdmins, DomainAdmins, DomainRestoreAdmins], false, BackupRead),
+    (LegalHold, &[Admin, DomainAdmins], false, BackupRead),
     (AuditRead, &[Admin, DomainAdmins, Auditors], false, AuditRead),
     (JobRead, &[Admin, BackupAdmins, RestoreAdmins, DomainAdmins, DomainBackupAdmins, DomainRestoreAdmins, Auditors], false, JobRead),
     (SystemWrite, &[Admin], true, SystemWrite),
@@ -203,6 +204,10 @@ const CASES: &[Case] = &[
     ("backup_instance_restore", "/v1/backup-instances/{system_instance}/restore", "{}", SystemRestore, 412),
     ("backup_instance_reset", "/v1/backup-instances/{instance}/reset", r#"{"confirm": "guard"}"#, DomainBackup, 412),
     ("backup_instance_reset", "/v1/backup-instances/{system_instance}/reset", r#"{"confirm": "guard-all"}"#, SystemBackup, 412),
+    ("backup_instance_hold", "/v1/backup-instances/{instance}/hold", r#"{"reason": "a case"}"#, LegalHold, 412),
+    ("backup_instance_hold", "/v1/backup-instances/{system_instance}/hold", r#"{"reason": "a case"}"#, SystemWrite, 412),
+    ("backup_instance_lift", "/v1/backup-instances/{instance}/hold?confirm=guard", "", LegalHold, 412),
+    ("backup_instance_lift", "/v1/backup-instances/{system_instance}/hold?confirm=guard-all", "", SystemWrite, 412),
     ("protection_status", "/v1/protection/status", "", BackupRead, 200),
     ("protection_destroyed", "/v1/protection/destroyed", "", BackupRead, 200),
     ("alarm_list", "/v1/system/alarms", "", BackupRead, 200),

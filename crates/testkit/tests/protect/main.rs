@@ -5,6 +5,7 @@ mod destinations;
 mod faults;
 mod ground;
 mod heal;
+mod hold;
 mod model;
 mod proof;
 mod ssh;

@@ -11,14 +11,14 @@ use uuid::Uuid;
 
 use crate::ground::{Ground, START, carried, domain};
 
-const STREAM: Uuid = Uuid::from_u128(7);
+pub const STREAM: Uuid = Uuid::from_u128(7);
 
 fn key(n: u128) -> Id {
     Id(Uuid::from_u128(n))
 }
 
 /// A system's stream with a full archive after three entries and a segment for each further one.
-fn shipped(entries: u8) -> (Ground, Memory, Shipper) {
+pub fn shipped(entries: u8) -> (Ground, Memory, Shipper) {
     let (mut ground, place, mut shipper) = (Ground::new(), Memory::default(), Shipper::default());
     assert!(ground.ship(&mut shipper, &place, STREAM, None).unwrap().full);
     for n in 0..entries {
@@ -30,7 +30,7 @@ fn shipped(entries: u8) -> (Ground, Memory, Shipper) {
     (ground, place, shipper)
 }
 
-fn named(place: &Memory, part: &str) -> Vec<String> {
+pub fn named(place: &Memory, part: &str) -> Vec<String> {
     list_all(place, "").unwrap().into_iter().map(|f| f.name).filter(|n| n.contains(part)).collect()
 }
 

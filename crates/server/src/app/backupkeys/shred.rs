@@ -159,6 +159,7 @@ impl Ctx {
         if !stored.header.also.is_empty() {
             return Err(AppError::new(ErrorCode::InUse, "another domain restores with this key too"));
         }
+        self.scope_not_held(stored.header.domain)?;
         let instances = self.core.load_all::<InstanceHeader>(DomainId::ROOT)?;
         let sends = |i: &&Stored<InstanceHeader>| i.header.order.as_ref().is_some_and(|o| o.backup_key == stored.id());
         match instances.iter().find(sends) {

@@ -1,5 +1,6 @@
 //! Backup instances: records of root that say what is protected, for how long, and where.
 
+pub mod hold;
 pub mod order;
 pub mod proofs;
 mod retention;
@@ -47,6 +48,7 @@ pub fn default_instance(core: &Core, now: Time) -> Result<Write> {
         expires_at: None,
         order: None,
         upload: None,
+        hold: None,
         proofs: BTreeMap::new(),
     };
     core.put(DomainId::ROOT, Core::new_id(now), 1, &header, b"")
@@ -166,6 +168,7 @@ impl Ctx {
             protected_until,
             destinations,
             backup: h.upload.map(|id| id.to_string()),
+            hold: h.hold.clone().map(Into::into),
             warnings,
         })
     }

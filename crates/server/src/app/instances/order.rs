@@ -13,6 +13,7 @@ use keyark_model::protection::{InstanceHeader, InstanceState, InstanceType, Orde
 use keyark_model::{DomainId, Id, Time};
 
 use super::RANGE;
+use super::hold::not_held;
 use crate::app::backupkeys::{right_of, scope_of};
 use crate::app::core::Core;
 use crate::app::ctx::{Ctx, confirmed};
@@ -79,6 +80,7 @@ impl Handle<BackupInstanceCreate> for App {
             expires_at,
             order: None,
             upload: None,
+            hold: None,
             proofs: BTreeMap::new(),
         };
         let id = Core::new_id(ctx.now);
@@ -108,6 +110,10 @@ impl Handle<BackupInstanceEnable> for App {
             destinations.push(id);
         }
         let key = ctx.backup_key_chosen(scope, r.backup_key.as_deref())?;
+        if stored.header.order.as_ref().is_some_and(|o| o.backup_key != key.id()) {
+            // Another stream would begin, and nobody would know this one any more.
+            not_held(&stored.header)?;
+        }
         let count = destinations.len() as u32;
         let quorum = r.quorum.unwrap_or(count);
         if quorum == 0 || quorum > count {
@@ -176,6 +182,7 @@ impl Handle<BackupInstanceDelete> for App {
         if stored.header.instance_type == InstanceType::Default {
             return Err(AppError::invalid("each system keeps its default instance"));
         }
+        not_held(&stored.header)?;
         if stored.header.order.is_some() {
             let names = [stored.header.alias.as_str(), &stored.id().to_string()];
             confirmed(r.confirm.as_deref(), &names, "protection ends; what was sent stays at its destinations")?;

@@ -3,10 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use keyark_api::backup_instances::{
-    Alarm, AlarmList, BackupInstance, BackupInstanceDrill, BackupInstanceVerify, InstanceWork, Protection,
-    ProtectionStatus,
-};
+use keyark_api::backup_instances::{BackupInstance, BackupInstanceDrill, BackupInstanceVerify, InstanceWork};
+use keyark_api::protection::{Alarm, AlarmList, Protection, ProtectionStatus};
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_backup::drill::{Drill, DrillError, SignedReport, drill};
 use keyark_backup::stream::heal::{Healed, heal};

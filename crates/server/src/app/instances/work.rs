@@ -20,6 +20,7 @@ use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus, JobHeade
 use keyark_model::{DomainId, Id, Kind};
 
 use super::There;
+use super::hold::not_held;
 use crate::app::backupkeys::right_of;
 use crate::app::backups::create::Origin;
 use crate::app::backups::items_of;
@@ -170,6 +171,7 @@ impl Handle<BackupInstanceUpload> for App {
             expires_at: None,
             order: None,
             upload: Some(backup.id()),
+            hold: None,
             proofs: BTreeMap::new(),
         };
         let key_header = BackupKeyHeader {
@@ -205,6 +207,7 @@ impl Handle<BackupInstanceRotateKey> for App {
             return Err(AppError::invalid("this backup key is the instance's already; create another one first"));
         }
         if r.revoke_old {
+            not_held(&stored.header)?;
             let names = [stored.header.alias.as_str(), &stored.id().to_string()];
             confirmed(r.confirm.as_deref(), &names, "the old backup key opens nothing here any more")?;
         }
@@ -275,6 +278,7 @@ impl Ctx {
 impl Handle<BackupInstanceReset> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstanceReset) -> Result<Reply<InstanceWork>> {
         let stored = ctx.instance_own(&r.id)?;
+        not_held(&stored.header)?;
         let names = [stored.header.alias.as_str(), &stored.id().to_string()];
         confirmed(r.confirm.as_deref(), &names, "everything that this instance sent is deleted at every destination")?;
         let there = ctx.there(&stored, None)?;

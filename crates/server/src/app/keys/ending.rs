@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use keyark_api::ErrorCode;
 use keyark_api::endpoint::NoBody;
-use keyark_api::holders::Holder;
 use keyark_api::keys::{Key, KeyDelete, KeyDestroy, KeyUndelete, KeyUndestroy};
+use keyark_api::protection::Holder;
 use keyark_model::key::{KeyHeader, Transition, VersionHeader};
 use keyark_model::{Kind, Time};
 use keyark_store::Write;

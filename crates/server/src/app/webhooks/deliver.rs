@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyark_api::ErrorCode;
-use keyark_api::backup_instances::Alarm;
+use keyark_api::protection::Alarm;
 use keyark_model::access::{Role, Roles};
 use keyark_model::webhook::{AlarmName, WebhookHeader};
 use keyark_model::{DomainId, Id, Time};

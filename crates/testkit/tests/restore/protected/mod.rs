@@ -1,6 +1,7 @@
 //! A server whose backup instances send to folders: every second of it comes back, on an empty machine or key by key.
 
 mod clocks;
+mod hold;
 mod holders;
 mod instances;
 mod lag;

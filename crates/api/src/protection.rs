@@ -1,10 +1,43 @@
-//! What was destroyed or deleted, and what still holds it.
+//! Where protection stands: instances, alarms, what was destroyed and still lies somewhere.
 
 use keyark_model::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::backup_instances::BackupInstance;
 use crate::{Page, endpoint};
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProtectionStatus {}
+
+/// Where protection stands.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Protection {
+    pub system_time: Time,
+    pub instances: Vec<BackupInstance>,
+    pub alarms: Vec<Alarm>,
+}
+
+/// Something that somebody must do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Alarm {
+    /// A word that stays the same: `not_protected`, `too_old`, `destination_failing` …
+    pub code: String,
+    /// What it is about: an instance's alias, or the system.
+    pub resource: String,
+    /// Name of the destination that it is about, if one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmList {}
 
 /// Something that took a key's material or a secret's value along while that existed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -65,5 +98,7 @@ pub struct Ended {
 }
 
 endpoint! {
+    protection_status: ProtectionStatus => Protection, GET "/v1/protection/status", Query 200, BackupRead, "protection status", "Shows where protection stands, and what somebody must do.";
+    alarm_list: AlarmList => Page<Alarm>, GET "/v1/system/alarms", Query 200, BackupRead, "alarms list", "Lists what somebody must do.";
     protection_destroyed: ProtectionDestroyed => Page<Ended>, GET "/v1/protection/destroyed", Query 200, BackupRead, "protection destroyed", "Lists keys and secrets that were destroyed or deleted lately, what they can still be recovered from, and until when.";
 }
