@@ -337,8 +337,13 @@ impl Step {
         told.bytes += shipped.bytes;
         drop(told);
         // Once a day, and when a legal hold is set or lifted.
-        let turn = midnight(self.ground.believed).0 + i64::from(self.instance.header.hold.is_some());
+        let held = self.instance.header.hold.is_some();
+        let turn = midnight(self.ground.believed).0 + i64::from(held);
         if self.pair.retained.load(Ordering::Acquire) != turn {
+            // What fails waits for the next night; that it is held is said again until it is there.
+            if !held {
+                self.pair.retained.store(turn, Ordering::Release);
+            }
             let (id, now) = (self.instance.id(), self.ground.believed);
             let done = self.holds.retain(core, id, place.as_ref(), shipping.place(), now);
             for reason in done.map_err(|e| format!("retention: {e}"))?.kept {

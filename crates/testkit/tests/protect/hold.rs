@@ -4,9 +4,10 @@ use keyark_backup::destination::memory::Memory;
 use keyark_backup::destination::{Content, Destination, read_small};
 use keyark_backup::stream::{StreamObject, retain};
 use keyark_crypto::sign::Signer;
+use keyark_model::Kind;
 
-use crate::ground::{Ground, START};
-use crate::stream::{STREAM, named, shipped};
+use crate::ground::{Ground, START, domain};
+use crate::stream::{STREAM, key, named, shipped};
 
 /// What a statement that has lain there for an hour lets go.
 fn ripe(ground: &Ground, place: &Memory) -> Option<usize> {
@@ -17,7 +18,13 @@ fn ripe(ground: &Ground, place: &Memory) -> Option<usize> {
 
 #[test]
 fn a_hold_counts_at_once_until_a_newer_statement_of_the_system_ends_it() {
-    let (mut ground, place, _) = shipped(40);
+    let (mut ground, place, mut shipper) = shipped(0);
+    // So many that small segments are merged.
+    for n in 0..40_u8 {
+        ground.tick(10);
+        ground.put(domain(1), Kind::Key, key(u128::from(n)), &[n; 32]);
+        ground.ship(&mut shipper, &place, STREAM, None).unwrap();
+    }
     let at = ground.stream(STREAM);
     retain::mark(&place, at, START, &ground.signer, ground.now).unwrap();
     let statement = named(&place, "/retention/").remove(0);

@@ -13,7 +13,7 @@ use crate::ground::{Ground, START, carried, domain};
 
 pub const STREAM: Uuid = Uuid::from_u128(7);
 
-fn key(n: u128) -> Id {
+pub fn key(n: u128) -> Id {
     Id(Uuid::from_u128(n))
 }
 

@@ -23,7 +23,7 @@ fn word<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T> {
 /// The beginning of a day in UTC.
 pub fn day_of(date: &str) -> Result<Time> {
     let start = format!("{date}T00:00:00Z").parse::<Time>();
-    start.map(midnight).map_err(|_| AppError::invalid("a day is written like 2026-05-01"))
+    start.map(midnight).map_err(|_| AppError::invalid("write a day like 2026-05-01"))
 }
 
 impl Handle<BackupInstanceData> for App {
