@@ -287,6 +287,8 @@ impl Step {
                 }
                 told.error = Some(reason);
                 self.pair.owned.store(0, Ordering::Release);
+                // Opened anew, with the credentials of then.
+                *lock(&self.pair.place) = None;
                 // A little more or less for each, so that many do not come back at once.
                 let spread = i64::from(self.destination.as_bytes()[15]) + i64::from(self.order.stream.as_bytes()[15]);
                 ((i64::from(self.order.interval) << failures) + spread % 5).min(LONGEST_WAIT)

@@ -15,6 +15,10 @@ pub struct Counted<D> {
     keeps: bool,
     bytes: AtomicU64,
     objects: Mutex<BTreeSet<String>>,
+    /// How many reads at once are said to be worth it, are under way, and were at most.
+    several: usize,
+    now: AtomicU64,
+    most: AtomicU64,
 }
 
 impl<D> Counted<D> {
@@ -23,12 +27,23 @@ impl<D> Counted<D> {
     }
 
     pub fn late(inner: D, delay: Duration) -> Counted<D> {
-        Counted { inner, delay, keeps: false, bytes: AtomicU64::new(0), objects: Mutex::default() }
+        let (bytes, now, most) = Default::default();
+        Counted { inner, delay, keeps: false, bytes, objects: Mutex::default(), several: 1, now, most }
     }
 
     /// Whose objects cannot be deleted.
     pub fn that_keeps(inner: D) -> Counted<D> {
         Counted { keeps: true, ..Counted::new(inner) }
+    }
+
+    /// That answers so late that several reads are under way.
+    pub fn several(inner: D, several: usize) -> Counted<D> {
+        Counted { several, ..Counted::late(inner, Duration::from_millis(20)) }
+    }
+
+    /// Reads that were under way at most.
+    pub fn most_at_once(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
     }
 
     /// (objects, bytes) that were read since the start or the last call.
@@ -57,7 +72,10 @@ impl<D: Destination> Destination for Counted<D> {
     fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DestinationError> {
         self.bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
         self.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(name.into());
-        self.far().read(name, range)
+        self.most.fetch_max(self.now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let outcome = self.far().read(name, range);
+        self.now.fetch_sub(1, Ordering::Relaxed);
+        outcome
     }
 
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Found>, DestinationError> {
@@ -73,6 +91,10 @@ impl<D: Destination> Destination for Counted<D> {
             true => Err(DestinationError::Locked { name: name.into(), until: None }),
             false => self.far().delete(name),
         }
+    }
+
+    fn parallelism(&self) -> usize {
+        self.several
     }
 
     fn describe(&self) -> String {

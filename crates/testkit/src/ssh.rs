@@ -95,9 +95,7 @@ impl SshServer {
 
     /// Breaks every connection that it has.
     pub fn cut(&self) {
-        let own = self.tool.id();
-        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).expect("Linux tells");
-        let ended = Command::new("kill").arg("-9").args(children.split_whitespace()).status();
+        let ended = Command::new("kill").arg("-9").args(below(self.tool.id())).status();
         assert!(ended.expect("kill is there").success(), "there was a connection");
     }
 
@@ -124,4 +122,11 @@ impl SshServer {
     pub fn destination(&self, folder: &str) -> Sftp {
         Sftp::new(self.host(Login::Password), SecretBytes::new(PASSWORD.into()), folder)
     }
+}
+
+/// The processes that a process started, and theirs: a connection of SSH has two.
+fn below(id: u32) -> Vec<String> {
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    let children = children.split_whitespace().map(str::to_owned);
+    children.flat_map(|child| below(child.parse().unwrap_or_default()).into_iter().chain([child.clone()])).collect()
 }

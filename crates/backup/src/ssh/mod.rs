@@ -193,3 +193,29 @@ fn refused(host: &Host, e: russh::Error, shown: Option<String>) -> DestinationEr
         (e, None) => DestinationError::Unreachable(format!("{at}: {e}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{fingerprint, host_keys, key_new};
+
+    #[test]
+    fn a_new_key_is_one_that_a_host_can_be_told_and_a_host_may_have() {
+        let (private, public) = key_new("keyark-test");
+        assert!(private.expose().starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----"));
+        assert!(public.starts_with("ssh-ed25519 ") && public.ends_with(" keyark-test"));
+        assert_eq!(host_keys(&format!("# x\n\nhost,10.0.0.1 {public}\n")).map(|k| k.len()), Ok(1));
+        assert!(fingerprint(&public).starts_with("SHA256:") && fingerprint("nonsense").is_empty());
+        assert_ne!(key_new("keyark-test").1, public);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_no_public_key_pins_nothing(text in "(ssh-ed25519|ecdsa-sha2-nistp256|ssh-rsa|h)?[ -~\n]{0,120}") {
+            if let Ok(keys) = host_keys(&text) {
+                prop_assert!(!keys.is_empty() && keys.iter().all(|k| k.to_openssh().is_ok_and(|line| line.starts_with("ssh-") || line.starts_with("ecdsa-"))));
+            }
+        }
+    }
+}

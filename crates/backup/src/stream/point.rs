@@ -10,7 +10,7 @@ use keyark_crypto::Key256;
 use keyark_model::{DomainId, Id, Time};
 use uuid::Uuid;
 
-use super::catalogue::{Catalogue, ChainPlan, NoPoint, Until};
+use super::catalogue::{Catalogue, ChainPlan, NoPoint, SegmentAt, Until};
 use super::epoch::{Epoch, EpochError};
 use super::names::StreamPlace;
 use super::note::{MAX_NOTE, Note, NoteError};
@@ -23,6 +23,9 @@ use crate::source::{self, SourceError};
 const AT_ONCE: u64 = 32 << 20;
 /// The same where only parts of it are wanted: one answer costs less than several for a part each.
 const SMALL: u64 = 256 << 10;
+
+/// Where an archive is read from.
+type Source<'d> = Box<dyn ReadAt + Send + 'd>;
 
 /// What opens a stream, and who may have signed it.
 pub struct Opener<'a> {
@@ -179,7 +182,7 @@ impl<'a> Opener<'a> {
         let folder = tempfile::Builder::new().prefix("point-").tempdir_in(within)?;
         let found = &plan.full.found;
         let path = folder.path().join("full.keyark");
-        let source: Box<dyn ReadAt> = match chosen {
+        let source: Source<'_> = match chosen {
             None => {
                 self.at_destination(fetch(self.destination, found, &path))?;
                 Box::new(File::open(&path)?)
@@ -198,9 +201,9 @@ impl<'a> Opener<'a> {
         };
         let mut epochs: HashMap<Uuid, Epoch> = HashMap::new();
         let (mut objects, mut bytes) = (1, read_of(&archive, found, chosen));
-        for segment in &plan.segments {
-            let found = &segment.found;
-            let source = self.source(found, if chosen.is_some() { SMALL } else { AT_ONCE })?;
+        let at_once = if chosen.is_some() { SMALL } else { AT_ONCE };
+        for (segment, source) in self.sources(&plan.segments, at_once) {
+            let (found, source) = (&segment.found, source?);
             let archive = self.opened(source, chosen.is_some())?;
             let header = archive.header();
             let named = (header.positions.first.0, header.positions.last.0) == (segment.name.first, segment.name.last);
@@ -223,8 +226,30 @@ impl<'a> Opener<'a> {
         Ok(Point { folder, parts, number, time, domain, objects, bytes })
     }
 
+    /// Segments and where each is read from, one after the other; as many are fetched at once as the destination is worth.
+    fn sources<'d>(
+        &'d self,
+        segments: &'d [SegmentAt],
+        at_once: u64,
+    ) -> impl Iterator<Item = (&'d SegmentAt, Result<Source<'d>, PointError>)> {
+        let workers = self.destination.parallelism().max(1);
+        // Together they hold no more than one alone may.
+        let at_once = at_once / workers as u64;
+        segments.chunks(workers).flat_map(move |some| {
+            let fetched: Vec<_> = match some {
+                [one] => vec![self.source(&one.found, at_once)],
+                some => std::thread::scope(|scope| {
+                    let fetch = |s: &'d SegmentAt| scope.spawn(move || self.source(&s.found, at_once));
+                    let reads: Vec<_> = some.iter().map(fetch).collect();
+                    reads.into_iter().map(|read| read.join().expect("reading does not panic")).collect()
+                }),
+            };
+            some.iter().zip(fetched)
+        })
+    }
+
     /// An object up to a size is read at once, a larger one by ranges.
-    fn source<'d>(&'d self, found: &Found, at_once: u64) -> Result<Box<dyn ReadAt + 'd>, PointError> {
+    fn source<'d>(&'d self, found: &Found, at_once: u64) -> Result<Source<'d>, PointError> {
         Ok(match found.size <= at_once {
             true => Box::new(self.at_destination(self.destination.read(&found.name, 0..found.size))?),
             false => Box::new(Remote { place: self.destination, found: found.clone() }),
@@ -232,11 +257,7 @@ impl<'a> Opener<'a> {
     }
 
     /// An archive of whose signer nobody need be afraid. In parts: its body is not hashed as a whole.
-    fn opened<'d>(
-        &self,
-        source: Box<dyn ReadAt + 'd>,
-        in_parts: bool,
-    ) -> Result<Archive<Counting<Box<dyn ReadAt + 'd>>>, PointError> {
+    fn opened<'d>(&self, source: Source<'d>, in_parts: bool) -> Result<Archive<Counting<Source<'d>>>, PointError> {
         let archive = Archive::open(Counting::new(source))?;
         self.trusted(if in_parts { archive.verdict(self.anchor) } else { archive.verify(self.anchor)? })?;
         Ok(archive)

@@ -134,7 +134,8 @@ async fn admitted<E: Endpoint>(app: &App, request: &Request, body: HttpBody) -> 
     }
 }
 
-async fn drain(stream: &mut BodyDataStream) {
+/// Reads and throws away what is still on its way.
+pub(super) async fn drain(stream: &mut BodyDataStream) {
     let mut drained = 0;
     while let Some(Ok(chunk)) = stream.next().await {
         drained += chunk.len();

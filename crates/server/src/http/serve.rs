@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tower_layer::Layer as _;
 
 use super::Peer;
+use super::read::drain;
 use crate::app::{App, AppError};
 
 /// How long open requests may take to end after a stop was asked for.
@@ -62,13 +63,12 @@ pub async fn spool(app: &App, body: Body) -> Result<PathBuf, AppError> {
     let path = app.folder.upload_path();
     let mut file = tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
     let mut written: u64 = 0;
-    let mut stream = http_body_util::BodyStream::new(body);
+    let mut stream = body.into_data_stream();
     let outcome: Result<(), AppError> = async {
         use futures_util::StreamExt as _;
         let broken = || AppError::new(ErrorCode::BadRequest, "the upload broke off or came too slowly; send it again");
-        while let Some(frame) = tokio::time::timeout(PATIENCE, stream.next()).await.map_err(|_| broken())? {
-            let frame = frame.map_err(|_| broken())?;
-            let Ok(data) = frame.into_data() else { continue };
+        while let Some(data) = tokio::time::timeout(PATIENCE, stream.next()).await.map_err(|_| broken())? {
+            let data = data.map_err(|_| broken())?;
             written += data.len() as u64;
             if written > app.settings.largest_upload {
                 return Err(AppError::new(ErrorCode::TooLarge, "the file is larger than this server takes"));
@@ -83,6 +83,10 @@ pub async fn spool(app: &App, body: Body) -> Result<PathBuf, AppError> {
         Ok(()) => Ok(path),
         Err(e) => {
             let _ = tokio::fs::remove_file(&path).await;
+            if e.code != ErrorCode::BadRequest {
+                // Whoever still sends hears why, before it is cut off; not for ever.
+                let _ = tokio::time::timeout(PATIENCE, drain(&mut stream)).await;
+            }
             Err(e)
         }
     }

@@ -13,7 +13,8 @@ use keyark_backup::drill::{Drill, drill};
 use keyark_backup::stream::verify::{Depth, verify};
 use keyark_backup::stream::{Opener, Shipper, StreamPlace, Until, point};
 use keyark_model::{Id, Time};
-use keyark_testkit::counted::Counted;
+use keyark_testkit::distance::distance;
+use keyark_testkit::s3::{self, S3Server};
 use uuid::Uuid;
 
 use crate::base::{Base, NOW};
@@ -29,30 +30,34 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const RUN: Duration = Duration::from_secs(4);
 /// How often the age is looked at.
 const SAMPLE: Duration = Duration::from_millis(5);
-/// What a destination far away takes for each answer.
+/// The round trip to a server that is far away.
 const FAR: Duration = Duration::from_millis(20);
 
 /// When which entry was committed.
 type Commits = Mutex<Vec<(u64, Instant)>>;
 
-/// The age of the newest protected change, at a folder here and far away.
+/// The age of the newest protected change, at a folder here and at a bucket far away.
 pub fn age(base: &Base, folder: &Path, spool: &Path) -> Outcome {
-    for (n, (what, delay)) in
-        [("a local folder", Duration::ZERO), ("a destination 20 ms away", FAR)].into_iter().enumerate()
-    {
-        let there = folder.join(format!("age-{n}"));
-        std::fs::create_dir(&there)?;
-        let place = Counted::late(Local::open(&there)?, delay);
-        let mut ages = under_load(base, &place, spool, Uuid::from_u128(100 + n as u128))?;
-        ages.sort_by(f64::total_cmp);
-        let p99 = ages.get(ages.len() * 99 / 100).copied().ok_or("no age was looked at")?;
-        Figure::new(format!("age of the newest protected change at {PACE} changes/s, {what}: p99"), p99, "s")
-            .note(format!("{} at most", number(ages.last().copied().unwrap_or_default())))
-            .limit(INTERVAL.as_secs_f64(), "the interval")
-            .target(Target::Ratio(2.0))
-            .print();
-        std::fs::remove_dir_all(&there)?;
-    }
+    let there = folder.join("age");
+    std::fs::create_dir(&there)?;
+    age_at(base, "a local folder", &Local::open(&there)?, spool, 100)?;
+    std::fs::remove_dir_all(&there)?;
+    let server = S3Server::start();
+    let port = server.endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).ok_or("no port")?;
+    let far = format!("http://127.0.0.1:{}", distance(port, FAR));
+    let bucket = server.open_at(&far, s3::BUCKET, "", s3::ACCESS);
+    age_at(base, "an S3 server 20 ms away", &bucket, spool, 101)
+}
+
+fn age_at(base: &Base, what: &str, place: &dyn Destination, spool: &Path, stream: u128) -> Outcome {
+    let mut ages = under_load(base, place, spool, Uuid::from_u128(stream))?;
+    ages.sort_by(f64::total_cmp);
+    let p99 = ages.get(ages.len() * 99 / 100).copied().ok_or("no age was looked at")?;
+    Figure::new(format!("age of the newest protected change at {PACE} changes/s, {what}: p99"), p99, "s")
+        .note(format!("{} at most", number(ages.last().copied().unwrap_or_default())))
+        .limit(INTERVAL.as_secs_f64(), "the interval")
+        .target(Target::Ratio(2.0))
+        .print();
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use keyark_backup::destination::{Content, Destination, DestinationError, Found, 
 use keyark_backup::stream::{Catalogue, NoPoint, PointError, ShipError, Shipper, Until, retain};
 use keyark_model::{Id, Kind, Outcome};
 use keyark_store::{Batch, Draft, Store};
+use keyark_testkit::counted::Counted;
 use uuid::Uuid;
 
 use crate::ground::{Ground, START, carried, domain};
@@ -32,6 +33,17 @@ pub fn shipped(entries: u8) -> (Ground, Memory, Shipper) {
 
 pub fn named(place: &Memory, part: &str) -> Vec<String> {
     list_all(place, "").unwrap().into_iter().map(|f| f.name).filter(|n| n.contains(part)).collect()
+}
+
+#[test]
+fn segments_are_fetched_several_at_once_and_replayed_in_their_order() {
+    let (ground, place, _) = shipped(11);
+    let far = Counted::several(place, 4);
+    for moment in ground.history.iter().filter(|m| m.seq >= 3) {
+        let there = ground.restored(&far, STREAM, Until::Number(moment.seq)).unwrap();
+        assert_eq!(there, carried(&moment.state, None), "{}", moment.seq);
+    }
+    assert_eq!(far.most_at_once(), 4);
 }
 
 #[test]

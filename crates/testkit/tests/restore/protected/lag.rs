@@ -5,9 +5,11 @@ use keyark_backup::stream::Until;
 use keyark_model::{ChangeContent, Kind};
 use keyark_server::recover::Origin;
 use keyark_testkit::TestServer;
-use serde_json::json;
+use keyark_testkit::client::text;
+use keyark_testkit::ssh::{SshServer, USER};
+use serde_json::{Value, json};
 
-use super::{destination, protected, walk};
+use super::{destination, instance, protected, walk};
 use crate::support::{backup_key, exported, key_names, recovery_from};
 
 #[test]
@@ -81,4 +83,44 @@ fn an_alarm_says_which_destination_needs_a_full_archive() {
         let alarms = server.admin.get("/v1/system/alarms").ok(200).to_string();
         assert_eq!(alarms.contains("destination_needs_full"), hours == 2, "{alarms}");
     }
+}
+
+#[test]
+fn credentials_that_end_halfway_are_told_and_good_ones_catch_up() {
+    let (server, far, folder) = (TestServer::start(), SshServer::start(), tempfile::tempdir().unwrap());
+    let admin = &server.admin;
+    backup_key(admin, "system");
+    far.room("vault");
+    let key = text(&admin.get("/v1/scp/public-key").ok(200), "public_key");
+    far.authorize(&key);
+    let fields = json!({ "kind": "sftp", "name": "far", "host": "127.0.0.1", "port": far.port, "username": USER,
+        "hostKey": far.host_key, "path": "vault" });
+    admin.post("/v1/destinations", fields).ok(201);
+    destination(&server, "near", &folder.path().join("near"));
+    let id = protected(admin, "system", &["near", "far"]);
+    assert_eq!(server.protect(), 2);
+    assert_eq!(instance(admin, &id)["destinations"][1].get("error"), None);
+    // Somebody takes the key away there, and the connection breaks.
+    std::fs::write(far.authorized_keys(), "").unwrap();
+    far.cut();
+    admin.key(json!({ "name": "k" }));
+    for _ in 0..2 {
+        server.advance(400);
+        admin.renew();
+        server.protect();
+    }
+    let shown = instance(admin, &id);
+    assert!(text(&shown["destinations"][1], "error").contains("authorized_keys"), "{shown}");
+    assert_eq!((shown["destinations"][0].get("error"), &shown["destinations"][0]["lag"]), (None, &json!(0)));
+    let alarms = admin.get("/v1/system/alarms").ok(200);
+    let failing = |a: &Value| a["code"] == "destination_failing" && text(a, "message").contains("authorized_keys");
+    assert!(alarms["resources"].as_array().unwrap().iter().any(failing), "{alarms}");
+    // It is let in again, with another key: everything is there.
+    admin.post("/v1/scp/public-key/rotate", json!({ "confirm": "rotate" })).ok(200);
+    far.authorize(&text(&admin.get("/v1/scp/public-key").ok(200), "public_key"));
+    server.advance(400);
+    admin.renew();
+    server.protect();
+    let shown = instance(admin, &id);
+    assert_eq!((shown["destinations"][1].get("error"), &shown["destinations"][1]["lag"]), (None, &json!(0)), "{shown}");
 }
