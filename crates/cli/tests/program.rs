@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use keyark_testkit::TestServer;
 use keyark_testkit::s3::{self, S3Server};
+use keyark_testkit::ssh::{self, SshServer};
 use serde_json::json;
 
 /// The binary in this home, with nothing of this machine's settings.
@@ -388,4 +389,29 @@ fn retention_runs_elsewhere_with_credentials_that_the_server_does_not_have() {
     assert_eq!((&done[0]["names"], &done[0]["kept"]), (&planned[0]["names"], &json!([])));
     assert!(segments() <= before - 32, "{before} {}", segments());
     assert_eq!(out(&retain(s3::ACCESS, &[])).trim(), "[]", "what was done is done");
+}
+
+#[test]
+fn a_folder_of_another_machine_is_named_by_its_address() {
+    let (home, far) = (tempfile::tempdir().unwrap(), SshServer::start());
+    far.room("vault");
+    let key = far.host_key.replace('+', "%2B").replace(' ', "%20");
+    let address = |query: &str| format!("sftp://{}@127.0.0.1:{}/~/vault/{query}", ssh::USER, far.port);
+    let points = |from: &str, password: &str| {
+        let mut command = keyark(home.path());
+        command.args(["points", "--from", from]).env("KEYARK_SSH_PASSWORD", password).output().unwrap()
+    };
+    let pinned = address(&format!("?hostKey={key}"));
+    for (from, password, code, words) in [
+        (pinned.as_str(), ssh::PASSWORD, 3, "there is nothing that a stream left there"),
+        (pinned.as_str(), "wrong", 7, "does not let"),
+        (pinned.as_str(), "", 2, "KEYARK_SSH_IDENTITY"),
+        (address("").as_str(), ssh::PASSWORD, 2, "known_hosts"),
+        ("sftp://127.0.0.1/vault/", ssh::PASSWORD, 2, "sftp://user@host"),
+    ] {
+        let refused = points(from, password);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(code), "{from}: {said}");
+        assert!(said.contains(words), "{from}: {said}");
+    }
 }

@@ -151,9 +151,9 @@ const PURGED_STEP: u64 = 10_000;
 const DESTROYING: [&str; 2] = ["key_destroy", "secret_destroy"];
 
 impl Protection {
-    /// What was destroyed leaves the log's history once every enabled stream has it everywhere (rules C5), or when a destination
-    /// has not taken it for `max_lag` seconds: that one needs a full archive then, and begins with one, since a day has passed. A start begins where the last mark stands;
-    /// forgetting twice is forgetting once.
+    /// What was destroyed leaves the log's history once every enabled stream has it everywhere (rules C5), or when a
+    /// destination has not taken it for `max_lag` seconds: that one needs a full archive then, and begins with one, since a
+    /// day has passed. A start begins where the last mark stands; forgetting twice is forgetting once.
     pub fn purge_shipped(&self, core: &Core, max_lag: i64, now: Time) -> Result<()> {
         let mut upto = core.store.head().seq;
         let old = core.store.audit_start(now.plus_seconds(-max_lag))?;

@@ -1,4 +1,4 @@
-//! How long what is created at a destination stays locked there (`docs/stream-format.md`, section 7).
+//! How long what is created at a destination stays locked there (`docs/stream-format.md`, section 8).
 
 use std::collections::BTreeMap;
 

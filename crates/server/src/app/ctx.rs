@@ -239,6 +239,14 @@ impl Ctx {
     }
 }
 
+/// Refuses what could be taken for an id, or for nothing, where a path takes an id or a name. `what`: "a schedule has a name".
+pub fn check_name(what: &str, name: &str) -> Result<()> {
+    match name.trim().is_empty() || name.parse::<Id>().is_ok() {
+        true => Err(AppError::invalid(format!("{what}, which does not look like an id"))),
+        false => Ok(()),
+    }
+}
+
 /// Demands that a resource is named again before something that cannot be undone.
 pub fn confirmed(confirm: Option<&str>, names: &[&str], what: &str) -> Result<()> {
     match confirm {

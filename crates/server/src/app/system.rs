@@ -1,10 +1,10 @@
 //! What this system is, its anchor, its audit log.
 
-use keyark_api::Page;
 use keyark_api::system::{
     AnchorGet, AnchorShown, AuditList, AuditRecord, ClockAccept, Info, Service, Services, ServicesStatus,
     SystemActivate, SystemInfo,
 };
+use keyark_api::{ErrorCode, Page};
 use keyark_model::DomainId;
 use keyark_model::system::NodeHeader;
 
@@ -25,6 +25,12 @@ impl Core {
     pub fn suspended(&self) -> bool {
         let outbound = self.load_named::<NodeHeader>(DomainId::ROOT, OUTBOUND).ok();
         outbound.is_some_and(|o| o.header.public == "suspended")
+    }
+
+    /// Refuses what would go out while that is so.
+    pub fn may_go_out(&self) -> Result<()> {
+        let what = "this system was restored; nothing goes out before `keyark system activate`";
+        if self.suspended() { Err(AppError::new(ErrorCode::Suspended, what)) } else { Ok(()) }
     }
 }
 

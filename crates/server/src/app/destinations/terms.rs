@@ -3,7 +3,7 @@
 use keyark_model::Time;
 use keyark_model::protection::{Address, DestinationHeader, Lock, LockMode, Pace};
 
-use super::not_of;
+use super::address::not_of;
 use crate::app::error::{AppError, Result};
 
 /// Ways of locking objects, in the words of the wire.

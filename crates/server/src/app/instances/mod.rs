@@ -26,7 +26,7 @@ use keyark_store::Write;
 use crate::app::backupkeys::right_of;
 use crate::app::backups::create::{Begun, Origin, PointOf};
 use crate::app::core::Core;
-use crate::app::ctx::{Ctx, account_of};
+use crate::app::ctx::{Ctx, account_of, check_name};
 use crate::app::error::{AppError, Result};
 use crate::app::records::Stored;
 use crate::app::{App, Handle, Reply};
@@ -85,9 +85,7 @@ impl Ctx {
 
     /// An alias for a new instance.
     fn instance_alias_free(&self, alias: &str) -> Result<()> {
-        if alias.trim().is_empty() || alias.parse::<Id>().is_ok() {
-            return Err(AppError::invalid("an instance has an alias, which does not look like an id"));
-        }
+        check_name("an instance has an alias", alias)?;
         if self.instance_load(alias).is_ok() {
             return Err(AppError::new(ErrorCode::AlreadyExists, format!("there is an instance {alias:?}")));
         }

@@ -17,7 +17,7 @@ use keyark_model::{DomainId, Id};
 use self::cron::Timetable;
 use self::work::{Given, Work};
 use super::core::Core;
-use super::ctx::{Ctx, account_of, uri_of};
+use super::ctx::{Ctx, account_of, check_name, uri_of};
 use super::error::{AppError, Result};
 use super::records::Stored;
 use super::scp::transfer_shown;
@@ -116,9 +116,7 @@ impl Handle<JobConfigCreate> for App {
         let (backup, instance, rotation) = (r.database_backup_params, r.instance_params, r.key_rotation_params);
         let work = Work::given(&r.operation, Given { backup, instance, rotation })?;
         work.check(ctx)?;
-        if r.name.trim().is_empty() || r.name.parse::<Id>().is_ok() {
-            return Err(AppError::invalid("a schedule has a name, which does not look like an id"));
-        }
+        check_name("a schedule has a name", &r.name)?;
         if r.run_on.as_deref().is_some_and(|node| node != "any") {
             return Err(AppError::invalid("run_on is any"));
         }

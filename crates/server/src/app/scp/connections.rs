@@ -8,13 +8,13 @@ use keyark_api::scp::{
 };
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_backup::ssh::transfer::Target;
+use keyark_model::DomainId;
 use keyark_model::protection::ScheduleHeader;
 use keyark_model::ssh::ConnectionHeader;
-use keyark_model::{DomainId, Id};
 
 use super::{connection_tried, password_of, place_of};
 use crate::app::core::Core;
-use crate::app::ctx::{Ctx, account_of, uri_of, wildcard};
+use crate::app::ctx::{Ctx, account_of, check_name, uri_of, wildcard};
 use crate::app::error::{AppError, Result};
 use crate::app::records::Stored;
 use crate::app::{App, Handle, Reply};
@@ -66,9 +66,7 @@ async fn tried(target: Target) -> Result<ScpConnectionTested> {
 
 impl Handle<ScpConnectionCreate> for App {
     async fn handle(&self, ctx: &Ctx, r: ScpConnectionCreate) -> Result<Reply<ScpConnection>> {
-        if r.name.trim().is_empty() || r.name.parse::<Id>().is_ok() {
-            return Err(AppError::invalid("a connection has a name, which does not look like an id"));
-        }
+        check_name("a connection has a name", &r.name)?;
         if r.products.iter().any(|p| p != PRODUCT) {
             return Err(AppError::invalid(format!("products is {PRODUCT}")));
         }

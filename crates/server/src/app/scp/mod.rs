@@ -3,7 +3,6 @@
 mod connections;
 mod key;
 
-use keyark_api::ErrorCode;
 use keyark_api::scp::{BackupScp, BackupScpStatus, ScpPlace, ScpTransfer, ScpTransfers};
 use keyark_backup::ssh::{host_keys, transfer::Target};
 use keyark_crypto::SecretBytes;
@@ -135,10 +134,7 @@ impl Handle<BackupScp> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupScp) -> Result<Reply<ScpTransfer>> {
         let backup = ctx.backup_load(&r.id)?;
         ctx.require(right_of(backup.header.domain, false))?;
-        if ctx.core.suspended() {
-            let what = "this system was restored; nothing goes out before `keyark system activate`";
-            return Err(AppError::new(ErrorCode::Suspended, what));
-        }
+        ctx.core.may_go_out()?;
         let archive = ctx.archive_path(&backup)?;
         let (target, connection) = ctx.target_of(r.connection.as_deref(), &r.place()).await?;
         let name = format!("keyark-backup-{}.keyark", backup.id());

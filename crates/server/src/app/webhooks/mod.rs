@@ -10,17 +10,17 @@ use keyark_api::endpoint::NoBody;
 use keyark_api::webhooks::{
     Webhook, WebhookCreate, WebhookDelete, WebhookGet, WebhookList, WebhookTest, WebhookTested, WebhookUpdate,
 };
-use keyark_api::{ErrorCode, Page, PageQuery};
+use keyark_api::{Page, PageQuery};
 use keyark_backup::destination::Credentials;
 use keyark_crypto::{SecretBytes, random};
+use keyark_model::DomainId;
 use keyark_model::webhook::WebhookHeader;
-use keyark_model::{DomainId, Id};
 use reqwest::Url;
 
 pub use self::deliver::Webhooks;
 use self::send::{Receiver, message};
 use super::core::Core;
-use super::ctx::Ctx;
+use super::ctx::{Ctx, check_name};
 use super::error::{AppError, Result};
 use super::records::Stored;
 use super::{App, Handle, Reply};
@@ -95,9 +95,7 @@ fn shown(ctx: &Ctx, stored: &Hook) -> Webhook {
 
 impl Handle<WebhookCreate> for App {
     async fn handle(&self, ctx: &Ctx, r: WebhookCreate) -> Result<Reply<Webhook>> {
-        if r.name.trim().is_empty() || r.name.parse::<Id>().is_ok() {
-            return Err(AppError::invalid("a webhook has a name, which does not look like an id"));
-        }
+        check_name("a webhook has a name", &r.name)?;
         let url = url_of(&r.url, self.settings.webhooks_http)?;
         let body = Credentials { id: url.to_string(), secret: secret_new() };
         let header = WebhookHeader {
@@ -171,10 +169,7 @@ impl Handle<WebhookTest> for App {
     async fn handle(&self, ctx: &Ctx, r: WebhookTest) -> Result<Reply<WebhookTested>> {
         let stored = ctx.core.webhook_load(&r.id)?;
         ctx.check_match(stored.revision())?;
-        if ctx.core.suspended() {
-            let what = "this system was restored; nothing goes out before `keyark system activate`";
-            return Err(AppError::new(ErrorCode::Suspended, what));
-        }
+        ctx.core.may_go_out()?;
         let receiver = ctx.core.webhook_receiver(&stored)?;
         let events = vec![serde_json::json!({ "event": "test" })];
         let sent = receiver.send(&message(&ctx.core, stored.id(), "test", ctx.now, events), ctx.now).await;
