@@ -80,6 +80,10 @@ pub struct DestinationCreate {
     /// Of an Azure destination: a key of the storage account. Sealed, and never shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_key: Option<String>,
+    /// Of an Azure destination, in place of a key: a shared access signature for the container, which must be able to create, read and
+    /// list. Its end is known from itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sas_token: Option<String>,
     /// Of sftp: name or address of the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -95,8 +99,8 @@ pub struct DestinationCreate {
     /// Of sftp: sealed, and never shown again. Without it the system's own key logs in, see `scp public-key get`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// Of an S3 destination whose bucket has object lock: governance (somebody with a right of its own may lift a lock) or
-    /// compliance (nobody may) lock what is created there; none (default) leaves it to the bucket.
+    /// Where an S3 bucket has object lock, or an Azure container version-level immutability: governance (somebody with a right of its
+    /// own may lift a lock) or compliance (nobody may) lock what is created there; none (default) leaves it to the bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_mode: Option<String>,
     /// With a lock mode: days for which full archives and merged segments are locked; all else is for a day.
@@ -151,11 +155,14 @@ pub struct DestinationUpdate {
     /// A new key of the storage account, for Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_key: Option<String>,
+    /// A new shared access signature, for Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sas_token: Option<String>,
     /// A new password, for sftp.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// Of an S3 destination whose bucket has object lock: governance (somebody with a right of its own may lift a lock) or
-    /// compliance (nobody may) lock what is created there; none (default) leaves it to the bucket.
+    /// Where an S3 bucket has object lock, or an Azure container version-level immutability: governance (somebody with a right of its
+    /// own may lift a lock) or compliance (nobody may) lock what is created there; none (default) leaves it to the bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_mode: Option<String>,
     /// With a lock mode: days for which full archives and merged segments are locked; all else is for a day.

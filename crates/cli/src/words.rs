@@ -85,7 +85,9 @@ pub fn is_password(wire: &str) -> bool {
 
 /// Secret too, but made by programs: read from a file, never prompted for.
 pub fn is_material(wire: &str) -> bool {
-    matches!(kebab(wire).as_str(), "material" | "refresh-token" | "secret-access-key" | "encryption-key")
+    const NAMES: [&str; 6] =
+        ["material", "refresh-token", "secret-access-key", "account-key", "sas-token", "encryption-key"];
+    NAMES.contains(&kebab(wire).as_str())
 }
 
 #[cfg(test)]
@@ -118,6 +120,9 @@ mod tests {
         for name in ["password_change_required", "passwords", "material", "hint"] {
             assert!(!is_password(name), "{name}");
         }
-        assert!(is_material("material") && !is_material("name"));
+        for name in ["material", "secretAccessKey", "accountKey", "sasToken"] {
+            assert!(is_material(name), "{name}");
+        }
+        assert!(!is_material("name") && !is_material("accessKeyId"));
     }
 }

@@ -8,7 +8,7 @@ pub mod counted;
 pub mod destinations;
 pub mod distance;
 pub mod files;
-mod listening;
+pub mod listening;
 pub mod proxy;
 mod python;
 pub mod receiver;

@@ -77,6 +77,11 @@ impl Credentials {
         std::str::from_utf8(self.secret.expose()).unwrap_or_default()
     }
 
+    /// When they end, where they say so themselves.
+    pub fn ends(&self) -> Option<Time> {
+        objects::signature_end(self.text())
+    }
+
     /// The body of a record.
     pub fn to_bytes(&self) -> SecretBytes {
         SecretBytes::new([self.id.as_bytes(), b"\n", self.secret.expose()].concat())

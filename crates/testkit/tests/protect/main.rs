@@ -1,5 +1,6 @@
 //! Continuous protection: destinations, streams, and the points that come back out of them.
 
+mod azure;
 mod chosen;
 mod destinations;
 mod faults;

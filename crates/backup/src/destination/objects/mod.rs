@@ -19,7 +19,7 @@ use object_store::{
     ClientOptions, Error, GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig,
 };
 
-pub use self::azure::azure;
+pub use self::azure::{azure, is_signature, signature_end};
 pub use self::s3::s3;
 use super::tree::folder_of;
 use super::{Content, Destination, DestinationError, Found, check_folder, check_name};
@@ -39,7 +39,6 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// A prefix in a bucket or container.
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
-    signer: Arc<dyn Signer>,
     client: reqwest::Client,
     dialect: Dialect,
     lock: Option<Lock>,
@@ -49,11 +48,10 @@ pub struct Objects {
     shown: String,
 }
 
-/// What the library does not even out between servers.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What the library does not even out between servers, and what signs requests that it has no call for.
 enum Dialect {
-    S3,
-    Azure,
+    S3(Arc<dyn Signer>),
+    Azure(azure::Account),
 }
 
 fn client_options() -> ClientOptions {
@@ -92,7 +90,6 @@ fn generic(text: &str) -> DestinationError {
 impl Objects {
     fn new(
         store: Arc<dyn ObjectStore>,
-        signer: Arc<dyn Signer>,
         dialect: Dialect,
         prefix: &str,
         shown: &str,
@@ -103,7 +100,6 @@ impl Objects {
         let client = reqwest::Client::builder().timeout(LONGEST).tcp_user_timeout(SILENT).build().map_err(other)?;
         Ok(Objects {
             store,
-            signer,
             client,
             dialect,
             lock: None,
@@ -150,6 +146,8 @@ impl Destination for Objects {
             Err(DestinationError::Exists(_)) if matches!(self.size(name), Err(DestinationError::NotFound(_))) => {
                 Err(DestinationError::Unreachable(format!("{name}: another request for it was under way")))
             }
+            // Whoever may create and not write is denied what is there (Azure).
+            Err(DestinationError::Denied(_)) if self.size(name).is_ok() => Err(DestinationError::Exists(name.into())),
             created => created,
         }
     }

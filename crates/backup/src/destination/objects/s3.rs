@@ -32,5 +32,5 @@ pub fn s3(
         builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false).with_allow_http(plain);
     }
     let store = Arc::new(builder.build().map_err(other)?);
-    Objects::new(store.clone(), store, Dialect::S3, prefix, shown)
+    Objects::new(store.clone(), Dialect::S3(store), prefix, shown)
 }

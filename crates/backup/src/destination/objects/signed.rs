@@ -1,10 +1,11 @@
-//! Requests that the library has no call for, under addresses that it signs.
+//! Requests that the library has no call for, which it signs.
 
 use std::io::Read as _;
 use std::sync::PoisonError;
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
+use jiff::fmt::rfc2822::DateTimePrinter;
 use keyark_crypto::hash::Sha256;
 use keyark_model::protection::LockMode;
 use keyark_model::{Digest, Time};
@@ -32,30 +33,35 @@ const REASON: usize = 2_000;
 #[derive(Default)]
 pub(super) struct Ask<'a> {
     pub query: &'a [(&'a str, &'a str)],
-    /// Headers that the signature covers; S3 wants that of those that begin with `x-amz-`.
-    pub signed: HeaderMap,
-    pub plain: HeaderMap,
+    pub headers: HeaderMap,
     /// With its bytes.
     pub body: Option<(Body, u64)>,
 }
 
 impl Objects {
-    /// The address has the signature in it: no message shows it.
+    /// The address may have the signature in it: no message shows it.
     pub(super) async fn request(
         &self,
         method: Method,
         path: &Path,
-        ask: Ask<'_>,
+        mut ask: Ask<'_>,
     ) -> Result<Response, DestinationError> {
-        let mut options = SignedUrlOptions::new().with_query(ask.query.iter().copied());
-        options.signed_headers = ask.signed.clone();
-        let url = self.signer.signed_url_opts(method.clone(), path, LONGEST, &options);
-        let url = url.await.map_err(failed(path.as_ref()))?;
-        let mut request = self.client.request(method, url).headers(ask.signed).headers(ask.plain);
+        if let Some((_, size)) = &ask.body {
+            ask.headers.insert("content-length", HeaderValue::from(*size));
+        }
+        let (url, headers) = match &self.dialect {
+            Dialect::S3(signer) => {
+                let mut options = SignedUrlOptions::new().with_query(ask.query.iter().copied());
+                options.signed_headers = of_amazon(&ask.headers);
+                let url = signer.signed_url_opts(method.clone(), path, LONGEST, &options);
+                (url.await.map_err(failed(path.as_ref()))?.into(), ask.headers)
+            }
+            Dialect::Azure(account) => account.authorized(&method, path, ask.query, ask.headers).await?,
+        };
+        let mut request = self.client.request(method, url).headers(headers);
         if let Some((body, size)) = ask.body {
             // What was ordered to go slowly may take its time.
-            let longest = LONGEST + Duration::from_secs(size / SLOWEST);
-            request = request.header("content-length", size).timeout(longest).body(body);
+            request = request.timeout(LONGEST + Duration::from_secs(size / SLOWEST)).body(body);
         }
         request.send().await.map_err(|e| DestinationError::Unreachable(e.without_url().to_string()))
     }
@@ -78,21 +84,51 @@ impl Objects {
                 Err(e) => return Err(e),
             }
         }
-        let mut ask = Ask::default();
-        ask.plain.insert("if-none-match", HeaderValue::from_static("*"));
-        if self.dialect == Dialect::Azure {
-            ask.plain.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
+        let mut headers = HeaderMap::new();
+        headers.insert("if-none-match", HeaderValue::from_static("*"));
+        if let Dialect::Azure(_) = self.dialect {
+            headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
         }
         if let Some(lock) = self.lock {
             let days = i64::from(lock::days(name, lock.days));
-            ask.signed = retention(lock.mode, self.now(path).await?.plus_seconds(86_400 * days), &content)?;
+            let until = self.now(path).await?.plus_seconds(86_400 * days);
+            for (name, value) in self.retention(lock.mode, until, &content)? {
+                headers.insert(name, HeaderValue::from_str(&value).map_err(other)?);
+            }
         }
-        ask.body = Some((body, size));
+        let ask = Ask { headers, body: Some((body, size)), ..Ask::default() };
         let answer = self.request(Method::PUT, path, ask).await?;
         match answer.status().is_success() {
             true => Ok(()),
             false => Err(refused(name, answer).await),
         }
+    }
+
+    /// The headers that lock an object; with them S3 wants a checksum.
+    fn retention(
+        &self,
+        mode: LockMode,
+        until: Time,
+        content: &Content<'_>,
+    ) -> Result<Vec<(&'static str, String)>, DestinationError> {
+        let until = jiff::Timestamp::from_second(until.unix_seconds()).map_err(other)?;
+        let governed = mode == LockMode::Governance;
+        Ok(match &self.dialect {
+            Dialect::S3(_) => {
+                let sum = base64_simd::STANDARD.encode_to_string(hashed(content).map_err(other)?.0);
+                let mode = if governed { "GOVERNANCE" } else { "COMPLIANCE" };
+                vec![
+                    ("x-amz-object-lock-mode", mode.into()),
+                    ("x-amz-object-lock-retain-until-date", until.to_string()),
+                    ("x-amz-checksum-sha256", sum),
+                ]
+            }
+            Dialect::Azure(_) => {
+                let until = DateTimePrinter::new().timestamp_to_rfc9110_string(&until).map_err(other)?;
+                let mode = if governed { "unlocked" } else { "locked" };
+                vec![("x-ms-immutability-policy-mode", mode.into()), ("x-ms-immutability-policy-until-date", until)]
+            }
+        })
     }
 
     /// The server's own time, asked for now and then: how long something stays locked is for its clock to say.
@@ -132,24 +168,10 @@ pub(super) fn body<'scope>(
     Ok(Body::wrap_stream(pieces))
 }
 
-/// The headers that lock an object of S3; with them S3 wants a checksum.
-fn retention(mode: LockMode, until: Time, content: &Content<'_>) -> Result<HeaderMap, DestinationError> {
-    let mode = match mode {
-        LockMode::Governance => "GOVERNANCE",
-        LockMode::Compliance => "COMPLIANCE",
-    };
-    let until = jiff::Timestamp::from_second(until.unix_seconds()).map_err(other)?.to_string();
-    let sum = base64_simd::STANDARD.encode_to_string(hashed(content).map_err(other)?.0);
-    let fields = [
-        ("x-amz-object-lock-mode", mode),
-        ("x-amz-object-lock-retain-until-date", &until),
-        ("x-amz-checksum-sha256", &sum),
-    ];
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields {
-        headers.insert(name, HeaderValue::from_str(value).map_err(other)?);
-    }
-    Ok(headers)
+/// The headers of S3's own, which it wants to be signed.
+fn of_amazon(headers: &HeaderMap) -> HeaderMap {
+    let own = headers.iter().filter(|(name, _)| name.as_str().starts_with("x-amz-"));
+    own.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn hashed(content: &Content<'_>) -> std::io::Result<Digest> {
@@ -165,19 +187,18 @@ fn hashed(content: &Content<'_>) -> std::io::Result<Digest> {
 /// When a server answered, by its own clock.
 pub(super) fn server_time(headers: &HeaderMap) -> Result<Time, DestinationError> {
     let date = headers.get("date").and_then(|date| date.to_str().ok());
-    let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-    let date = date.ok_or_else(|| other("the server does not say what time it is there"))?;
-    Ok(Time(date.timestamp().as_microsecond()))
+    date.and_then(date_of).ok_or_else(|| other("the server does not say what time it is there"))
+}
+
+/// A date as HTTP writes it.
+pub(super) fn date_of(text: &str) -> Option<Time> {
+    Some(Time(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_microsecond()))
 }
 
 /// Why a server did not do it, with the reason that it gives.
 pub(super) async fn refused(name: &str, answer: Response) -> DestinationError {
-    let status = answer.status();
-    let text = answer.text().await.unwrap_or_default();
-    let text: String = text.chars().take(REASON).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let reason: Vec<&str> = ["Code", "Message"].iter().filter_map(|tag| element(&text, tag)).collect();
-    let told = format!("{name}: HTTP status {status} {}", reason.join(": "));
-    match status.as_u16() {
+    let (status, told) = reason(name, answer).await;
+    match status {
         404 => DestinationError::NotFound(name.into()),
         409 | 412 => DestinationError::Exists(name.into()),
         401 | 403 => DestinationError::Denied(told),
@@ -185,6 +206,15 @@ pub(super) async fn refused(name: &str, answer: Response) -> DestinationError {
         408 | 429 | 500 | 502..=599 => DestinationError::Unreachable(told),
         _ => DestinationError::Other(told),
     }
+}
+
+/// The status of an answer, and what it says.
+pub(super) async fn reason(name: &str, answer: Response) -> (u16, String) {
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    let text: String = text.chars().take(REASON).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let reason: Vec<&str> = ["Code", "Message"].iter().filter_map(|tag| element(&text, tag)).collect();
+    (status.as_u16(), format!("{name}: HTTP status {status} {}", reason.join(": ")))
 }
 
 /// The text of the first element of this name.

@@ -1,38 +1,53 @@
 //! Deleting where versions are kept and locked (rules D5): what is deleted is gone in every version, or it is told until when it stays.
 
+use object_store::HeaderMap;
 use object_store::path::Path;
-use object_store::{HeaderMap, ObjectStoreExt as _};
 use reqwest::Method;
 
-use super::signed::{Ask, element, refused, server_time};
-use super::{Dialect, Objects, failed, other};
+use super::signed::{Ask, date_of, element, reason, refused, server_time};
+use super::{Dialect, Objects, other};
 use crate::destination::DestinationError;
 
 impl Objects {
-    /// Whether nothing forbids deleting an object, else `Locked`; and whether its bucket keeps versions.
-    pub(super) async fn head(&self, name: &str, path: &Path, version: Option<&str>) -> Result<bool, DestinationError> {
-        if self.dialect == Dialect::Azure {
-            return self.store.head(path).await.map(|_| false).map_err(failed(name));
-        }
-        let query = version.map(|id| ("versionId", id));
+    /// Whether nothing forbids deleting an object, else `Locked`; and its version, where versions are kept.
+    pub(super) async fn head(
+        &self,
+        name: &str,
+        path: &Path,
+        version: Option<&str>,
+    ) -> Result<Option<String>, DestinationError> {
+        let query = version.map(|id| (self.words().version_query, id));
         let there = self.request(Method::HEAD, path, Ask { query: query.as_slice(), ..Ask::default() }).await?;
         match there.status().is_success() {
-            true => free(name, there.headers()).map(|()| there.headers().contains_key("x-amz-version-id")),
+            true => free(self.words(), name, there.headers()),
             false => Err(refused(name, there).await),
         }
     }
 
-    /// Removes an object in all its versions. Deleting what is not there succeeds in S3, and hides it where versions are kept.
-    pub(super) async fn remove(&self, name: &str, path: &Path) -> Result<(), DestinationError> {
-        match self.head(name, path, None).await {
-            Ok(false) => self.remove_one(name, path, None).await,
-            Ok(true) => self.remove_versions(name, path).await,
-            // It may be hidden, with its versions still there.
-            Err(DestinationError::NotFound(_)) if self.dialect == Dialect::S3 => self.remove_versions(name, path).await,
-            Err(e) => Err(e),
+    fn words(&self) -> &'static Words {
+        match self.dialect {
+            Dialect::S3(_) => &S3,
+            Dialect::Azure(_) => &AZURE,
         }
     }
 
+    /// Removes an object in all its versions.
+    pub(super) async fn remove(&self, name: &str, path: &Path) -> Result<(), DestinationError> {
+        match (self.head(name, path, None).await, &self.dialect) {
+            (Ok(None), _) => self.remove_one(name, path, None).await,
+            (Ok(Some(_)), Dialect::S3(_)) => self.remove_versions(name, path).await,
+            // Deleting makes it an older version. A name is written once, so there are no others.
+            (Ok(Some(version)), Dialect::Azure(_)) => {
+                self.remove_one(name, path, None).await?;
+                self.remove_one(name, path, Some(&version)).await
+            }
+            // It may be hidden, with its versions still there.
+            (Err(DestinationError::NotFound(_)), Dialect::S3(_)) => self.remove_versions(name, path).await,
+            (Err(e), _) => Err(e),
+        }
+    }
+
+    /// Deleting what is not there succeeds in S3, and hides it where versions are kept.
     async fn remove_versions(&self, name: &str, path: &Path) -> Result<(), DestinationError> {
         let mut found = false;
         loop {
@@ -56,14 +71,14 @@ impl Objects {
     }
 
     async fn remove_one(&self, name: &str, path: &Path, version: Option<&str>) -> Result<(), DestinationError> {
-        let query = version.map(|id| ("versionId", id));
+        let query = version.map(|id| (self.words().version_query, id));
         let ask = Ask { query: query.as_slice(), ..Ask::default() };
         let gone = self.request(Method::DELETE, path, ask).await?;
         match gone.status().as_u16() {
             200..=299 | 404 => Ok(()),
             // A lock and a missing right look the same.
-            403 => {
-                let refusal = refused(name, gone).await;
+            403 | 409 => {
+                let refusal = DestinationError::Denied(reason(name, gone).await.1);
                 self.head(name, path, version).await.and(Err(refusal))
             }
             _ => Err(refused(name, gone).await),
@@ -71,17 +86,39 @@ impl Objects {
     }
 }
 
-/// What the headers of an object say of its lock.
-fn free(name: &str, headers: &HeaderMap) -> Result<(), DestinationError> {
+/// What servers call the same things.
+struct Words {
+    version_query: &'static str,
+    version: &'static str,
+    /// And what it says while there is one.
+    legal_hold: (&'static str, &'static str),
+    until: &'static str,
+}
+
+const S3: Words = Words {
+    version_query: "versionId",
+    version: "x-amz-version-id",
+    legal_hold: ("x-amz-object-lock-legal-hold", "ON"),
+    until: "x-amz-object-lock-retain-until-date",
+};
+
+const AZURE: Words = Words {
+    version_query: "versionid",
+    version: "x-ms-version-id",
+    legal_hold: ("x-ms-legal-hold", "true"),
+    until: "x-ms-immutability-policy-until-date",
+};
+
+/// The version of an object, unless its headers say that it is locked.
+fn free(words: &Words, name: &str, headers: &HeaderMap) -> Result<Option<String>, DestinationError> {
     let text = |field: &str| headers.get(field).and_then(|value| value.to_str().ok());
-    if text("x-amz-object-lock-legal-hold") == Some("ON") {
-        return Err(DestinationError::Locked { name: name.into(), until: None });
+    let locked = |until| Err(DestinationError::Locked { name: name.into(), until });
+    if text(words.legal_hold.0) == Some(words.legal_hold.1) {
+        return locked(None);
     }
-    match text("x-amz-object-lock-retain-until-date").and_then(|date| date.parse().ok()) {
-        Some(until) if until > server_time(headers)? => {
-            Err(DestinationError::Locked { name: name.into(), until: Some(until) })
-        }
-        _ => Ok(()),
+    match text(words.until).and_then(|date| date.parse().ok().or_else(|| date_of(date))) {
+        Some(until) if until > server_time(headers)? => locked(Some(until)),
+        _ => Ok(text(words.version).map(str::to_owned)),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use keyark_api::destinations::DestinationCreate;
+use keyark_backup::destination::objects::is_signature;
 use keyark_backup::destination::{self, Credentials};
 use keyark_backup::ssh::host_keys;
 use keyark_model::protection::Address;
@@ -78,41 +79,52 @@ pub(super) fn address_of(r: &DestinationCreate) -> Result<Address> {
     }
 }
 
-/// The fields of credentials that a kind has: all of them together say who this system is there.
-pub(super) fn credential_fields(address: &Address) -> &'static [&'static str] {
+/// The fields of credentials that a kind has.
+fn credential_fields(address: &Address) -> &'static [&'static str] {
     match address {
         Address::Local { .. } => &[],
         Address::S3 { .. } => &["accessKeyId", "secretAccessKey"],
-        Address::Azure { .. } => &["accountKey"],
+        Address::Azure { .. } => &["accountKey", "sasToken"],
         Address::Sftp { .. } => &["password"],
     }
 }
 
+/// What says who this system is at a destination, in words.
+pub(super) fn credential_names(address: &Address) -> String {
+    let joint = if matches!(address, Address::Azure { .. }) { " or " } else { " and " };
+    credential_fields(address).join(joint)
+}
+
 /// Credentials as they were pasted, if any were.
-pub(super) fn credentials_of(address: &Address, given: [(&str, Option<String>); 4]) -> Result<Option<Credentials>> {
+pub(super) fn credentials_of(address: &Address, given: [(&str, Option<String>); 5]) -> Result<Option<Credentials>> {
     let fields = credential_fields(address);
-    let mut values = Vec::new();
-    for (name, value) in given.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        if !fields.contains(&name) {
-            return Err(not_of(address.kind(), name));
-        }
-        values.push(value);
+    let given: Vec<(&str, String)> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    if let Some((name, _)) = given.iter().find(|(name, _)| !fields.contains(name)) {
+        return Err(not_of(address.kind(), name));
     }
-    let all = fields.join(" and ");
-    let (id, secret) = match (address, &values[..]) {
+    let names = credential_names(address);
+    let (id, secret) = match (address, &given[..]) {
         (_, []) => return Ok(None),
-        (Address::Azure { account, .. }, [key]) => (account, key),
+        (Address::S3 { .. }, [(_, id), (_, secret)]) => (id, secret),
+        (Address::Azure { account, .. }, [(name, secret)]) if is_signature(secret) == (*name == "sasToken") => {
+            (account, secret)
+        }
+        (Address::Azure { .. }, [(name, _)]) => {
+            return Err(AppError::invalid(format!(
+                "{name} does not look like one: a sasToken has sig= in it, an accountKey has not"
+            )));
+        }
         (Address::Sftp { host, .. }, [_]) if host.login == Login::Key => {
             return Err(AppError::invalid(
                 "this destination is reached with the system's key; add another one for a password",
             ));
         }
-        (Address::Sftp { host, .. }, [password]) => (&host.user, password),
-        (_, [id, secret]) => (id, secret),
-        _ => return Err(AppError::invalid(format!("{all} are given together"))),
+        (Address::Sftp { host, .. }, [(_, password)]) => (&host.user, password),
+        (Address::Azure { .. }, _) => return Err(AppError::invalid(format!("{names}: one of them is enough"))),
+        _ => return Err(AppError::invalid(format!("{names} are given together"))),
     };
     let credentials = Credentials::pasted(id, secret);
-    Ok(Some(credentials.ok_or_else(|| AppError::invalid(format!("{all}: one line each, and not empty")))?))
+    Ok(Some(credentials.ok_or_else(|| AppError::invalid(format!("{names}: one line each, and not empty")))?))
 }
 
 /// Whether two places are one, or one lies in the other: their objects would be taken for each other's.

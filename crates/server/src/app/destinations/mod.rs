@@ -18,7 +18,7 @@ use keyark_model::access::Right;
 use keyark_model::protection::{Address, DestinationHeader, InstanceHeader, Pace};
 use keyark_model::ssh::Login;
 
-use self::address::{address_of, credential_fields, credentials_of, nested};
+use self::address::{address_of, credential_names, credentials_of, nested};
 pub use self::terms::expiry_alarm;
 use crate::app::core::Core;
 use crate::app::ctx::{Ctx, check_name};
@@ -120,12 +120,13 @@ impl Handle<DestinationCreate> for App {
             ("accessKeyId", r.access_key_id),
             ("secretAccessKey", r.secret_access_key),
             ("accountKey", r.account_key),
+            ("sasToken", r.sas_token),
             ("password", r.password),
         ];
         let credentials = credentials_of(&address, given)?;
         if credentials.is_none() && address.needs_credentials() {
-            let fields = credential_fields(&address).join(" and ");
-            return Err(AppError::invalid(format!("a destination of the kind {} needs {fields}", address.kind())));
+            let what = format!("a destination of the kind {} needs {}", address.kind(), credential_names(&address));
+            return Err(AppError::invalid(what));
         }
         if matches!(&address, Address::Sftp { host, .. } if host.login == Login::Key) {
             // So that there is one whose public part can be shown.
@@ -139,7 +140,8 @@ impl Handle<DestinationCreate> for App {
             parallelism: r.parallelism,
         };
         let pace = terms::pace_of(Pace::default(), asked)?;
-        let credentials_expire_at = terms::expiry_of(&address, r.credentials_expire_at, ctx.now)?;
+        let ends = r.credentials_expire_at.or_else(|| credentials.as_ref()?.ends());
+        let credentials_expire_at = terms::expiry_of(&address, ends, ctx.now)?;
         let header =
             DestinationHeader { name: r.name, address, lock, pace, credentials_expire_at, created_at: ctx.now };
         let id = Core::new_id(ctx.now);
@@ -175,6 +177,7 @@ impl Handle<DestinationUpdate> for App {
             ("accessKeyId", r.access_key_id),
             ("secretAccessKey", r.secret_access_key),
             ("accountKey", r.account_key),
+            ("sasToken", r.sas_token),
             ("password", r.password),
         ];
         let credentials = credentials_of(&stored.header.address, given)?;
@@ -189,8 +192,8 @@ impl Handle<DestinationUpdate> for App {
         };
         let pace = terms::pace_of(stored.header.pace, asked)?;
         let kept = stored.header.credentials_expire_at.filter(|_| credentials.is_none());
-        let credentials_expire_at =
-            terms::expiry_of(&stored.header.address, r.credentials_expire_at, ctx.now)?.or(kept);
+        let ends = r.credentials_expire_at.or_else(|| credentials.as_ref()?.ends());
+        let credentials_expire_at = terms::expiry_of(&stored.header.address, ends, ctx.now)?.or(kept);
         let header = DestinationHeader { name, lock, pace, credentials_expire_at, ..stored.header.clone() };
         let body = credentials.map_or_else(|| ctx.core.open_body(&stored), |c| Ok(c.to_bytes()))?;
         let write = ctx.core.put(DomainId::ROOT, stored.id(), stored.revision() + 1, &header, body.expose())?;

@@ -28,7 +28,7 @@ pub fn lock_of(address: &Address, mode: Option<&str>, days: Option<u32>) -> Resu
         (None, _, None) => Ok(None),
         (Some("none"), _, None) => Ok(Some(None)),
         (Some(_), Some((_, mode)), Some(days)) if LOCK_DAYS.contains(&days) => match address {
-            Address::S3 { .. } => Ok(Some(Some(Lock { mode: *mode, days }))),
+            Address::S3 { .. } | Address::Azure { .. } => Ok(Some(Some(Lock { mode: *mode, days }))),
             _ => Err(not_of(address.kind(), "lockMode")),
         },
         _ => Err(AppError::invalid(format!(

@@ -211,13 +211,28 @@ fn a_container_of_azure_blob_is_a_destination() {
     with(json!({})).fails(ErrorCode::InvalidParam, "needs accountKey");
     with(json!({ "bucket": "b", "accountKey": azure::KEY })).fails(ErrorCode::InvalidParam, "has no `bucket`");
     with(json!({ "secretAccessKey": azure::KEY })).fails(ErrorCode::InvalidParam, "has no `secretAccessKey`");
+    let signature = azure.signature("rcl", "2099-01-01T00:00:00Z");
+    with(json!({ "accountKey": azure::KEY, "sasToken": signature }))
+        .fails(ErrorCode::InvalidParam, "accountKey or sasToken: one of them is enough");
+    for wrong in [json!({ "sasToken": azure::KEY }), json!({ "accountKey": signature })] {
+        with(wrong).fails(ErrorCode::InvalidParam, "does not look like one: a sasToken has sig= in it");
+    }
+    with(json!({ "sasToken": azure.signature("rcl", "2020-01-01T00:00:00Z") }))
+        .fails(ErrorCode::InvalidParam, "is past");
     let made = with(json!({ "accountKey": azure::KEY })).ok(201);
     assert!(made["address"].as_str().unwrap().starts_with("azure://devstoreaccount1/archives/keyark/ at "), "{made}");
     with(json!({ "name": "inside", "prefix": "keyark/in/", "accountKey": azure::KEY }))
         .fails(ErrorCode::AlreadyExists, "is there already, or around or inside it");
     let told = server.admin.post("/v1/destinations/blob/check", json!({})).ok(200);
     assert_eq!((&told["usable"], &told["deletes"], &told["problems"]), (&json!(true), &json!(true), &json!([])));
-    assert!(!server.admin.get("/v1/destinations").ok(200).to_string().contains(azure::KEY));
+    let shared =
+        json!({ "name": "shared", "prefix": "apart/", "sasToken": signature, "lockMode": "compliance", "lockDays": 9 });
+    let made = with(shared).ok(201);
+    assert_eq!(made["credentialsExpireAt"], "2099-01-01T00:00:00.000000000Z");
+    let told = server.admin.post("/v1/destinations/shared/check", json!({})).ok(200);
+    assert_eq!((&told["usable"], &told["deletes"]), (&json!(true), &json!(false)), "{told}");
+    let shown = server.admin.get("/v1/destinations").ok(200).to_string();
+    assert!(!shown.contains(azure::KEY) && !shown.contains("sig="), "{shown}");
     let file = exported(&server.admin, &backup_key(&server.admin, "system"));
     protected(&server.admin, "system", &["blob"]);
     server.admin.key(json!({ "name": "k" }));
