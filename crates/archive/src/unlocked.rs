@@ -1,5 +1,6 @@
 //! An archive with its key: KEKs, single records, everything in order, and the full check.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use keyark_crypto::Key256;
@@ -166,17 +167,32 @@ impl<'a, S: ReadAt> Unlocked<'a, S> {
 
     /// One record, reading only the segments that cover its block.
     pub fn record(&self, domain: DomainId, kind: Kind, id: Id) -> Result<Option<Record>> {
-        let Some(number) = self.index.find(BlockType::Records, domain, &record_key(kind, id)) else {
-            return Ok(None);
-        };
         let mut found = None;
-        each_item(&self.one_block(number)?, number, &self.index.blocks[number], |r: RecordRef<'_>| {
-            if (r.kind, r.id) == (kind, id) {
-                found = Some(r.to_record());
-            }
-            Ok::<(), ArchiveError>(())
+        self.each_of::<ArchiveError>([(domain, kind, id)], |r| {
+            found = Some(r.to_record());
+            Ok(())
         })?;
         Ok(found)
+    }
+
+    /// Those of these records that it holds, in order, as views; blocks with none of them are not read.
+    pub fn each_of<E: From<ArchiveError>>(
+        &self,
+        wanted: impl IntoIterator<Item = (DomainId, Kind, Id)>,
+        mut f: impl FnMut(RecordRef<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut blocks: BTreeMap<usize, HashSet<(Kind, Id)>> = BTreeMap::new();
+        for (domain, kind, id) in wanted {
+            if let Some(number) = self.index.find(BlockType::Records, domain, &record_key(kind, id)) {
+                blocks.entry(number).or_default().insert((kind, id));
+            }
+        }
+        for (number, records) in blocks {
+            each_item(&self.one_block(number)?, number, &self.index.blocks[number], |r: RecordRef<'_>| {
+                if records.contains(&(r.kind, r.id)) { f(r) } else { Ok(()) }
+            })?;
+        }
+        Ok(())
     }
 
     /// Every record in order, as views: the fastest way through an archive. Stops at the caller's first error.

@@ -24,7 +24,7 @@ use keyark_model::protection::{Address, Lock};
 
 /// Bytes that are read or sent at a time.
 const PIECE: u64 = 8 << 20;
-/// Bytes that are copied with one request.
+/// Bytes that one reader copies at a time.
 const STRETCH: u64 = 32 << 20;
 /// Half-written files have this at the front of their names; no list shows them.
 const PART: &str = ".part-";
@@ -136,6 +136,11 @@ pub trait Destination: Send + Sync {
     /// How many reads at once are worth it.
     fn parallelism(&self) -> usize {
         1
+    }
+
+    /// Bytes of an object of such a size that each of them takes at a time.
+    fn stretch(&self, _size: u64) -> u64 {
+        STRETCH
     }
 
     /// Where it is, for people; no credentials.
@@ -326,13 +331,13 @@ impl Write for FileFrom<'_> {
 pub fn fetch(place: &dyn Destination, found: &Found, into: &Path) -> Result<(), DestinationError> {
     let io = |e: io::Error| DestinationError::Other(format!("{}: {e}", into.display()));
     let file = File::create_new(into).map_err(io)?;
-    let next = AtomicU64::new(0);
+    let (next, stretch) = (AtomicU64::new(0), place.stretch(found.size));
     let work = || loop {
-        let start = next.fetch_add(STRETCH, Ordering::Relaxed);
+        let start = next.fetch_add(stretch, Ordering::Relaxed);
         if start >= found.size {
             return Ok(());
         }
-        let range = start..found.size.min(start + STRETCH);
+        let range = start..found.size.min(start + stretch);
         let kept = place.read_into(&found.name, range, &mut FileFrom { file: &file, at: start });
         if kept.is_err() {
             // The others need not go on.
@@ -340,7 +345,7 @@ pub fn fetch(place: &dyn Destination, found: &Found, into: &Path) -> Result<(), 
             return kept;
         }
     };
-    let workers = place.parallelism().clamp(1, found.size.div_ceil(STRETCH).max(1) as usize);
+    let workers = place.parallelism().clamp(1, found.size.div_ceil(stretch).max(1) as usize);
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
         let mut outcome = work();

@@ -20,8 +20,10 @@ use super::{Content, Destination, DestinationError, Found, PART, check_name};
 use crate::network::runtime;
 use crate::ssh::Connection;
 
-/// Reads that go over the connection at once: while one ends and the next begins, the others fill it.
+/// Reads that go over the connection at once: one alone does not fill it.
 const AT_ONCE: usize = 4;
+/// A file is opened and asked once before its bytes come one behind the other: so many are worth that.
+const WORTH_OPENING: u64 = 8 << 20;
 
 /// Objects as files below a folder that exists there.
 pub struct Sftp {
@@ -158,7 +160,8 @@ impl Sftp {
             into.write_all(part).map_err(|e| DestinationError::Other(e.to_string()))?;
             left -= part.len() as u64;
         }
-        file.close().await.map_err(broken)
+        // Dropped, it is closed without waiting for the answer.
+        Ok(())
     }
 }
 
@@ -267,6 +270,10 @@ impl Destination for Sftp {
 
     fn parallelism(&self) -> usize {
         AT_ONCE
+    }
+
+    fn stretch(&self, size: u64) -> u64 {
+        size.div_ceil(AT_ONCE as u64).max(WORTH_OPENING)
     }
 
     fn describe(&self) -> String {

@@ -195,6 +195,10 @@ where
         self.pacer.parallelism.map_or(self.inner.parallelism(), |n| n as usize)
     }
 
+    fn stretch(&self, size: u64) -> u64 {
+        self.inner.stretch(size)
+    }
+
     fn describe(&self) -> String {
         self.inner.describe()
     }

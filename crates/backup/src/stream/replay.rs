@@ -1,11 +1,12 @@
 //! Entries of the log become increments: sorted archives of what changed, which restores read like any others.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use keyark_archive::{
-    ArchiveError, Base, Chain, Closing, Decimal, Door, EntryRef, Header, Kek, Positions, ReadAt, RecordRef,
+    Archive, ArchiveError, Base, Chain, Closing, Decimal, Door, EntryRef, Header, Kek, Positions, ReadAt, RecordRef,
     StoredEntry, Times, Tombstone, Unlocked, Writer,
 };
 use keyark_crypto::chain::{check_changes, hash_entry};
@@ -60,7 +61,6 @@ pub(super) struct Replay<'a> {
     run_start: Digest,
     /// Content that was purged before it was shipped, and came again by no later change.
     missing: HashSet<(Kind, Id)>,
-    names: HashMap<(Kind, Id), String>,
     digests: BTreeMap<DomainId, Vec<u8>>,
     parts: Vec<Part>,
 }
@@ -114,7 +114,6 @@ impl<'a> Replay<'a> {
             weight: 0,
             run_start: footer.chain.after,
             missing: HashSet::new(),
-            names: HashMap::new(),
             digests: BTreeMap::new(),
             parts: Vec::new(),
         }
@@ -221,9 +220,6 @@ impl<'a> Replay<'a> {
         match content {
             ChangeContent::Put { header, body } => {
                 self.weight += header.len() + body.len() + OVERHEAD;
-                if let Ok(Some(name)) = RecordFacts::of_header(&header).map(|f| f.name) {
-                    self.names.insert((kind, id), name);
-                }
                 self.missing.remove(&(kind, id));
                 self.gone.remove(&key);
                 self.records.insert(key, Record { kind, id, domain, revision, seq: 0, time, header, body });
@@ -231,8 +227,7 @@ impl<'a> Replay<'a> {
             ChangeContent::Delete => {
                 self.weight += OVERHEAD;
                 self.missing.remove(&(kind, id));
-                self.records.remove(&key);
-                let name = self.names.remove(&(kind, id));
+                let name = self.records.remove(&key).and_then(|r| name_of(&r.header));
                 self.gone.insert(key, Tombstone { kind, domain, id, revision, time, name });
             }
             ChangeContent::Withheld => {
@@ -263,8 +258,34 @@ impl<'a> Replay<'a> {
         self.audit.push((e.seq, e.domain, e.time, bytes));
     }
 
+    /// What was deleted gets the name that it had in the parts before.
+    fn name_gone(&mut self) -> Result<(), PointError> {
+        let mut nameless: BTreeSet<_> =
+            self.gone.iter().filter(|(_, t)| t.name.is_none()).map(|(key, _)| *key).collect();
+        for part in self.parts.iter().rev() {
+            if nameless.is_empty() {
+                break;
+            }
+            let archive = Archive::open(File::open(&part.path)?)?;
+            let unlocked = archive.unlock_with_dek(&part.dek)?;
+            let mut found = Vec::new();
+            unlocked.each_of::<ArchiveError>(nameless.iter().copied(), |r| {
+                found.push(((r.domain, r.kind, r.id), name_of(r.header)));
+                Ok(())
+            })?;
+            for (key, name) in found {
+                nameless.remove(&key);
+                if let Some(gone) = self.gone.get_mut(&key) {
+                    gone.name = name;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what is held as the next increment.
     fn flush(&mut self) -> Result<(), PointError> {
+        self.name_gone()?;
         let dek = random::secret::<32>();
         let id = ArchiveId(random::uuid_v7(self.time));
         let mut header = Header::new(id, self.base.system, self.base.incarnation, self.time);
@@ -316,6 +337,10 @@ impl<'a> Replay<'a> {
         }
         Ok(self.parts)
     }
+}
+
+fn name_of(header: &[u8]) -> Option<String> {
+    RecordFacts::of_header(header).ok()?.name
 }
 
 /// Whether a segment's entries are whole and join, from the hash before its first to the hash after its last.

@@ -5,22 +5,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use keyark_backup::Progress;
 use keyark_backup::destination::local::Local;
 use keyark_backup::destination::memory::Memory;
 use keyark_backup::destination::{Destination, list_all};
-use keyark_backup::drill::{Drill, drill};
-use keyark_backup::stream::verify::{Depth, verify};
-use keyark_backup::stream::{Opener, Shipper, StreamPlace, Until, point};
+use keyark_backup::stream::Shipper;
 use keyark_model::{Id, Time};
 use keyark_testkit::distance::distance;
 use keyark_testkit::s3::{self, S3Server};
 use uuid::Uuid;
 
 use crate::base::{Base, NOW};
-use crate::clock::timed;
-use crate::figures::{Figure, Outcome, Target, memory, number};
-use crate::peak_reset;
+use crate::figures::{Figure, Outcome, Target, number};
 
 /// Changes a second, and how they come: so many at a time.
 const PACE: u64 = 2_000;
@@ -141,59 +136,5 @@ pub fn day(base: &Base, spool: &Path) -> Outcome {
         .limit(first as f64 / entries as f64, "before merging")
         .print();
     }
-    Ok(())
-}
-
-/// Every byte of a stream verified, and a drill of its newest point.
-pub fn proofs(base: &Base, place: &dyn Destination, stream: &StreamPlace, spool: &Path) -> Outcome {
-    let opener = Opener::with_key(place, &base.anchor, (base.backup_key, &base.backup_key_material));
-    let resident = peak_reset()?;
-    let (told, spent) = timed(|| Ok(verify(&opener, stream, Depth::Full, None, &Progress::default())?))?;
-    if let Some(found) = told.findings.first() {
-        return Err(format!("{}: {}", found.object, found.what).into());
-    }
-    let rate = told.read_bytes as f64 / 1e6 / spent.wall;
-    Figure::new(
-        format!("verify a stream of {} keys: every byte of {} objects", base.keys, told.read_objects),
-        rate,
-        "MB/s",
-    )
-    .note(format!("{} s CPU", number(spent.cpu)))
-    .print();
-    peak(&format!("verify a stream of {} keys", base.keys), resident)?;
-    let resident = peak_reset()?;
-    let (report, spent) = timed(|| {
-        let begun = Instant::now();
-        let point = point::open(&opener, stream, Until::Newest, spool)?;
-        let elapsed = || begun.elapsed().as_millis() as u64;
-        let (destination, time) = (String::new(), point.time);
-        let order = Drill {
-            point: &point,
-            destination,
-            asked: None,
-            protected_until: time,
-            started_at: time,
-            elapsed: &elapsed,
-        };
-        Ok(drill(&order, &Progress::default())?)
-    })?;
-    if !report.store_built || report.keys_proven == 0 {
-        return Err("the drill proved nothing".into());
-    }
-    Figure::new(
-        format!("drill of the newest point of {} keys: keys a second", base.keys),
-        base.keys as f64 / spent.wall,
-        "/s",
-    )
-    .note(format!("{} s, {} s CPU", number(spent.wall), number(spent.cpu)))
-    .print();
-    peak(&format!("drill of {} keys", base.keys), resident)
-}
-
-fn peak(what: &str, resident: f64) -> Outcome {
-    Figure::new(format!("{what}: memory at most"), memory(std::process::id(), "VmHWM")?, "MiB")
-        .limit(resident, "before it began")
-        .target(Target::AtMost(256.0))
-        .print();
     Ok(())
 }

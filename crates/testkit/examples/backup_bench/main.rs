@@ -7,6 +7,7 @@ mod continuous;
 mod figures;
 mod least;
 mod objects;
+mod proofs;
 mod raw;
 mod sftp;
 mod streams;
@@ -32,6 +33,9 @@ struct PerKey {
 
 fn main() -> Outcome {
     let order = Order::read()?;
+    if let Some(task) = order.options.get("prove") {
+        return proofs::run(task);
+    }
     figures::start("backup_bench", &order)?;
     let seconds = order.seconds(8.0)?;
     let folder = figures::folder()?;

@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use crate::base::{Base, NOW, domain};
 use crate::clock::{Spent, timed};
-use crate::continuous;
 use crate::figures::{Figure, Outcome, Target, number};
+use crate::{continuous, proofs};
 
 /// Entries that one commit brings.
 const BATCH: u64 = 200;
@@ -177,7 +177,7 @@ pub fn run(base: &Base, folder: &Path, plain: Spent) -> Outcome {
         .note(format!("a list of the bench's own folder: {} ms", number(list.wall * 1e3)))
         .target(Target::AtMost(1.0))
         .print();
-    continuous::proofs(base, &place, &stream, &spool)?;
+    proofs::apart(base, &there, &stream, &spool)?;
     std::fs::remove_dir_all(&there)?;
     continuous::age(base, folder, &spool)?;
     continuous::day(base, &spool)

@@ -211,6 +211,9 @@ impl Ground {
                 state.insert((r.domain, r.kind, r.id), (r.revision, r.header.to_vec(), body.expose().to_vec()));
                 Ok(())
             })?;
+            for ((kind, id), gone) in links.tombstones()? {
+                assert_eq!(gone.name, Some(id.to_string()), "what was deleted keeps its name: {kind}");
+            }
             Ok(state)
         })
     }

@@ -200,6 +200,7 @@ fn a_day_shows_what_was_there_and_what_became_of_it() {
     assert_eq!(names("rotated"), ["rotates"]);
     assert_eq!(names("destroyed"), ["ends"]);
     assert_eq!(names("changed"), ["ends", "sleeps"]);
+    assert_eq!(names("deleted"), ["goes", "short"]);
     let page = data("date=2026-01-02&category=full&skip=3&limit=1").ok(200);
     assert_eq!((page["resources"].as_array().unwrap().len(), &page["total"]), (1, &json!(5)));
     // The day on which it was enabled begins with its first full archive; the days before are not there.
