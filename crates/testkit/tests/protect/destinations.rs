@@ -1,13 +1,19 @@
 //! Every destination passes one suite.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use keyark_backup::destination::local::Local;
 use keyark_backup::destination::lock::check_free;
 use keyark_backup::destination::memory::Memory;
-use keyark_backup::destination::{Content, Credentials, Destination, DestinationError, list_all, objects};
+use keyark_backup::destination::{
+    Content, Credentials, Destination, DestinationError, create_or_same, list_all, objects,
+};
 use keyark_model::Time;
 use keyark_model::protection::{Lock, LockMode};
 use keyark_testkit::azure::{self, AzureServer};
 use keyark_testkit::destinations::{abandoned_parts_go, conformance};
+use keyark_testkit::proxy::{Fault, Proxy};
 use keyark_testkit::s3::{self, S3Server};
 
 #[test]
@@ -35,26 +41,75 @@ fn a_container_of_azure_blob_conforms() {
     conformance(&server.destination("deep/inside/"));
 }
 
+/// The least that S3 takes as a part.
+const PART: u64 = 5 << 20;
+
 #[test]
 fn of_two_large_objects_of_one_name_one_is_kept() {
-    one_of_several_is_kept(&S3Server::start().destination(""));
-    one_of_several_is_kept(&AzureServer::start().destination(""));
+    let (bucket, container) = (S3Server::start(), AzureServer::start());
+    for whole in [u64::MAX, PART] {
+        one_of_several_is_kept(&bucket.destination(&format!("{whole}/")).whole_up_to(whole));
+        one_of_several_is_kept(&container.destination(&format!("{whole}/")).whole_up_to(whole));
+    }
+}
+
+#[test]
+fn what_is_too_large_for_a_request_goes_in_parts_and_is_there_when_they_are_joined() {
+    let (bucket, container, folder) = (S3Server::start(), AzureServer::start(), tempfile::tempdir().unwrap());
+    let (large, bytes) = (folder.path().join("large"), (0..17 << 20).map(|n| (n % 251) as u8).collect::<Vec<u8>>());
+    std::fs::write(&large, &bytes).unwrap();
+    for (endpoint, open) in [
+        (&bucket.endpoint, &(|at: &str| bucket.open_at(at, s3::BUCKET, "", s3::CREATOR)) as &dyn Fn(&str) -> _),
+        (&container.endpoint, &|at: &str| container.open_at(at, "")),
+    ] {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = requests.clone();
+        // The third part is refused the first time, and the third request that joins something is heard of by nobody.
+        let proxy = Proxy::start(endpoint, move |head| {
+            let part = head.contains("partNumber=3&") || head.contains("MDAwMDAy ");
+            let joins =
+                !part && (head.starts_with("POST") && head.contains("uploadId=") || head.contains("comp=blocklist"));
+            match counted.fetch_add(usize::from(part || joins), Ordering::SeqCst) {
+                0 if part => Some(Fault::Status(503)),
+                2 if joins => Some(Fault::Lost),
+                _ => None,
+            }
+        });
+        let place = open(&proxy.endpoint).whole_up_to(PART);
+        let content = Content::File(&large);
+        let first = place.create("a/full/large", content);
+        assert!(first.as_ref().is_err_and(DestinationError::is_transient), "{first:?}");
+        assert_eq!(list_all(&place, "").unwrap(), [], "parts are no object");
+        let second = place.create("a/full/large", content);
+        assert!(second.as_ref().is_err_and(DestinationError::is_transient), "{second:?}");
+        create_or_same(&place, "a/full/large", content).unwrap();
+        assert_eq!(requests.load(Ordering::SeqCst), 3, "what was joined is not sent again");
+        assert_eq!(place.read("a/full/large", 0..17 << 20).unwrap(), bytes);
+        assert_eq!(place.create("a/full/large", content), Err(DestinationError::Exists("a/full/large".into())));
+    }
 }
 
 fn one_of_several_is_kept(place: &dyn Destination) {
     let folder = tempfile::tempdir().unwrap();
-    let outcomes: Vec<bool> = std::thread::scope(|scope| {
+    let outcomes: Vec<Result<(), DestinationError>> = std::thread::scope(|scope| {
         let send = |n: u8| {
             let path = folder.path().join(n.to_string());
             std::fs::write(&path, vec![n; 20 << 20]).unwrap();
-            scope.spawn(move || place.create("a/full/large", Content::File(&path)).is_ok())
+            scope.spawn(move || place.create("a/full/large", Content::File(&path)))
         };
         let threads = [send(1), send(2), send(3)];
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
-    assert_eq!(outcomes.iter().filter(|ok| **ok).count(), 1, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 1, "{outcomes:?}");
+    assert!(
+        outcomes
+            .iter()
+            .flat_map(|o| o.as_ref().err())
+            .all(|e| matches!(e, DestinationError::Exists(_)) || e.is_transient()),
+        "{outcomes:?}"
+    );
     let kept = place.read("a/full/large", 0..20 << 20).unwrap();
-    let winner = outcomes.iter().position(|ok| *ok).unwrap() as u8 + 1;
+    let winner = outcomes.iter().position(|o| o.is_ok()).unwrap() as u8 + 1;
     assert!(kept.iter().all(|b| *b == winner));
 }
 
@@ -84,11 +139,14 @@ fn what_is_locked_is_not_deleted_and_says_until_when() {
     server.ask("PUT", "locked?object-lock=", &[], default);
     let written = std::fs::metadata(&large).unwrap().modified().unwrap();
     let now = written.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as f64;
-    let place = server.open(s3::LOCKED, "", s3::ACCESS);
-    let place = place.locking(Some(Lock { mode: LockMode::Compliance, days: 30 }));
+    let locking = || {
+        let place = server.open(s3::LOCKED, "", s3::ACCESS);
+        place.locking(Some(Lock { mode: LockMode::Compliance, days: 30 }))
+    };
+    let (place, in_parts) = (locking(), locking().whole_up_to(PART));
     let stream = "00000000-0000-0000-0000-000000000001/00000000-0000-0000-0000-000000000002/00000000-0000-0000-0000-000000000003";
     let days = |until: Time| ((until.0 as f64 / 1e6 - now) / 86_400.0).round() as i64;
-    let locked_for = |name: &str, content: Content<'_>| {
+    let locked_for = |place: &dyn Destination, name: &str, content: Content<'_>| {
         let name = format!("{stream}/{name}");
         place.create(&name, content).unwrap();
         assert_eq!(place.create(&name, content), Err(DestinationError::Exists(name.clone())));
@@ -100,8 +158,10 @@ fn what_is_locked_is_not_deleted_and_says_until_when() {
     };
     let full = "full/00000000000000000007-20260131T235959.999999Z.keyark";
     let epoch = "epoch/00000000-0000-0000-0000-000000000004-00000000-0000-0000-0000-000000000005.json";
-    assert_eq!(locked_for(full, Content::File(&large)), 30);
-    assert_eq!(locked_for(epoch, Content::Bytes(b"x")), 1, "the bucket's own ten days are overridden");
+    assert_eq!(locked_for(&place, full, Content::File(&large)), 30);
+    let joined = full.replace("07-", "08-");
+    assert_eq!(locked_for(&in_parts, &joined, Content::File(&large)), 30, "sent in parts");
+    assert_eq!(locked_for(&place, epoch, Content::Bytes(b"x")), 1, "the bucket's own ten days are overridden");
     let read = place.read(&format!("{stream}/{full}"), 0..17 << 20).unwrap();
     assert!(read.iter().all(|b| *b == 7));
     let longest = check_free(&place, &format!("{stream}/"));

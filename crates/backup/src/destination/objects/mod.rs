@@ -1,6 +1,7 @@
 //! Object stores, through the library `object_store`: names are created on condition that they are absent.
 
 mod azure;
+mod parts;
 mod s3;
 mod signed;
 mod versions;
@@ -42,6 +43,8 @@ pub struct Objects {
     client: reqwest::Client,
     dialect: Dialect,
     lock: Option<Lock>,
+    /// What is larger goes in parts.
+    whole: u64,
     /// When the server's clock was looked at, and what it showed.
     clock: Mutex<Option<(Instant, Time)>>,
     prefix: String,
@@ -103,6 +106,7 @@ impl Objects {
             client,
             dialect,
             lock: None,
+            whole: parts::WHOLE,
             clock: Mutex::default(),
             prefix: prefix.into(),
             shown: shown.into(),
@@ -112,6 +116,11 @@ impl Objects {
     /// The same place, which locks what is created there.
     pub fn locking(self, lock: Option<Lock>) -> Objects {
         Objects { lock, ..self }
+    }
+
+    /// The same place, which sends what is larger than this in parts; by default that is what servers ask for.
+    pub fn whole_up_to(self, whole: u64) -> Objects {
+        Objects { whole, ..self }
     }
 
     fn path(&self, name: &str) -> Result<Path, DestinationError> {
@@ -134,20 +143,25 @@ impl Destination for Objects {
     fn create(&self, name: &str, content: Content<'_>) -> Result<(), DestinationError> {
         let path = self.path(name)?;
         let size = content.size().map_err(other)?;
-        let created = match size > IN_MEMORY || self.lock.is_some() {
-            true => std::thread::scope(|scope| {
+        let created = if size > self.whole {
+            runtime()?.block_on(self.send_parts(name, &path, content, size))
+        } else if size > IN_MEMORY || self.lock.is_some() {
+            std::thread::scope(|scope| {
                 let body = signed::body(scope, content, size)?;
                 runtime()?.block_on(self.send(name, &path, content, size, body))
-            }),
-            false => self.put(name, &path, content.read().map_err(other)?),
+            })
+        } else {
+            self.put(name, &path, content.read().map_err(other)?)
         };
         match created {
             // Servers also refuse so while another request for the name is under way, which may yet fail.
             Err(DestinationError::Exists(_)) if matches!(self.size(name), Err(DestinationError::NotFound(_))) => {
                 Err(DestinationError::Unreachable(format!("{name}: another request for it was under way")))
             }
-            // Whoever may create and not write is denied what is there (Azure).
-            Err(DestinationError::Denied(_)) if self.size(name).is_ok() => Err(DestinationError::Exists(name.into())),
+            // Azure denies what is there to whoever may create and not write, and has no parts any more once others were joined.
+            Err(DestinationError::Denied(_) | DestinationError::Other(_)) if self.size(name).is_ok() => {
+                Err(DestinationError::Exists(name.into()))
+            }
             created => created,
         }
     }

@@ -75,60 +75,70 @@ impl Objects {
         size: u64,
         body: Body,
     ) -> Result<(), DestinationError> {
-        // A server that refuses at once closes the connection while a large file is still on its way: ask first. The
-        // condition decides all the same.
         if size > IN_MEMORY {
-            match self.store.head(path).await.map_err(failed(name)) {
-                Err(DestinationError::NotFound(_)) => {}
-                Ok(_) => return Err(DestinationError::Exists(name.into())),
-                Err(e) => return Err(e),
-            }
+            self.absent(name, path).await?;
         }
-        let mut headers = HeaderMap::new();
+        let mut headers = self.retention(name, path).await?;
         headers.insert("if-none-match", HeaderValue::from_static("*"));
-        if let Dialect::Azure(_) = self.dialect {
-            headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
-        }
-        if let Some(lock) = self.lock {
-            let days = i64::from(lock::days(name, lock.days));
-            let until = self.now(path).await?.plus_seconds(86_400 * days);
-            for (name, value) in self.retention(lock.mode, until, &content)? {
-                headers.insert(name, HeaderValue::from_str(&value).map_err(other)?);
+        match self.dialect {
+            Dialect::Azure(_) => drop(headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"))),
+            // It wants a sum of what it locks.
+            Dialect::S3(_) if self.lock.is_some() => {
+                headers.insert("x-amz-checksum-sha256", value(&sum(hashed(&content).map_err(other)?))?);
             }
+            Dialect::S3(_) => {}
         }
         let ask = Ask { headers, body: Some((body, size)), ..Ask::default() };
-        let answer = self.request(Method::PUT, path, ask).await?;
+        self.done(name, Method::PUT, path, ask).await.map(drop)
+    }
+
+    /// A request whose answer is good.
+    pub(super) async fn done(
+        &self,
+        name: &str,
+        method: Method,
+        path: &Path,
+        ask: Ask<'_>,
+    ) -> Result<Response, DestinationError> {
+        let answer = self.request(method, path, ask).await?;
         match answer.status().is_success() {
-            true => Ok(()),
+            true => Ok(answer),
             false => Err(refused(name, answer).await),
         }
     }
 
-    /// The headers that lock an object; with them S3 wants a checksum.
-    fn retention(
-        &self,
-        mode: LockMode,
-        until: Time,
-        content: &Content<'_>,
-    ) -> Result<Vec<(&'static str, String)>, DestinationError> {
+    /// A server that refuses at once closes the connection while a large file is still on its way: ask first. The condition
+    /// decides all the same.
+    pub(super) async fn absent(&self, name: &str, path: &Path) -> Result<(), DestinationError> {
+        match self.store.head(path).await.map_err(failed(name)) {
+            Err(DestinationError::NotFound(_)) => Ok(()),
+            Ok(_) => Err(DestinationError::Exists(name.into())),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The headers that lock an object, if this place locks.
+    pub(super) async fn retention(&self, name: &str, path: &Path) -> Result<HeaderMap, DestinationError> {
+        let mut headers = HeaderMap::new();
+        let Some(lock) = self.lock else { return Ok(headers) };
+        let days = i64::from(lock::days(name, lock.days));
+        let until = self.now(path).await?.plus_seconds(86_400 * days);
         let until = jiff::Timestamp::from_second(until.unix_seconds()).map_err(other)?;
-        let governed = mode == LockMode::Governance;
-        Ok(match &self.dialect {
+        let governed = lock.mode == LockMode::Governance;
+        match &self.dialect {
             Dialect::S3(_) => {
-                let sum = base64_simd::STANDARD.encode_to_string(hashed(content).map_err(other)?.0);
-                let mode = if governed { "GOVERNANCE" } else { "COMPLIANCE" };
-                vec![
-                    ("x-amz-object-lock-mode", mode.into()),
-                    ("x-amz-object-lock-retain-until-date", until.to_string()),
-                    ("x-amz-checksum-sha256", sum),
-                ]
+                let mode = HeaderValue::from_static(if governed { "GOVERNANCE" } else { "COMPLIANCE" });
+                headers.insert("x-amz-object-lock-mode", mode);
+                headers.insert("x-amz-object-lock-retain-until-date", value(&until.to_string())?);
             }
             Dialect::Azure(_) => {
                 let until = DateTimePrinter::new().timestamp_to_rfc9110_string(&until).map_err(other)?;
-                let mode = if governed { "unlocked" } else { "locked" };
-                vec![("x-ms-immutability-policy-mode", mode.into()), ("x-ms-immutability-policy-until-date", until)]
+                let mode = HeaderValue::from_static(if governed { "unlocked" } else { "locked" });
+                headers.insert("x-ms-immutability-policy-mode", mode);
+                headers.insert("x-ms-immutability-policy-until-date", value(&until)?);
             }
-        })
+        }
+        Ok(headers)
     }
 
     /// The server's own time, asked for now and then: how long something stays locked is for its clock to say.
@@ -172,6 +182,15 @@ pub(super) fn body<'scope>(
 fn of_amazon(headers: &HeaderMap) -> HeaderMap {
     let own = headers.iter().filter(|(name, _)| name.as_str().starts_with("x-amz-"));
     own.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+pub(super) fn value(text: &str) -> Result<HeaderValue, DestinationError> {
+    HeaderValue::from_str(text).map_err(other)
+}
+
+/// A hash as S3 writes it.
+pub(super) fn sum(hash: Digest) -> String {
+    base64_simd::STANDARD.encode_to_string(hash.0)
 }
 
 fn hashed(content: &Content<'_>) -> std::io::Result<Digest> {
