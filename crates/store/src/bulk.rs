@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use keyark_model::{Digest, DomainId, Id, Kind, Time};
 use rusqlite::{Connection, params};
 
-use crate::bulk_facts::{Facts, FactsThread};
+use crate::bulk_facts::{FactsThread, SlotFacts};
+use crate::bulk_names::Names;
 use crate::entries::AuditEntry;
 use crate::entry_row::insert_history;
 use crate::error::{Fault, OpenError};
@@ -80,6 +81,12 @@ impl From<rusqlite::Error> for LoadError {
     }
 }
 
+impl From<std::io::Error> for LoadError {
+    fn from(e: std::io::Error) -> Self {
+        LoadError::Fault(Fault::Full(e.to_string()))
+    }
+}
+
 impl BulkLoader {
     /// Makes the file, which must not exist. `base` is where the new log starts: seq 0 and a hash of zeros, unless the
     /// incarnation goes on counting; `heads` are the domains' own, where they do.
@@ -91,11 +98,11 @@ impl BulkLoader {
         now: Time,
     ) -> Result<BulkLoader, LoadError> {
         let lock = LockFile::take(path)?;
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let conn = new_database(path)?;
         // No store opens a file without our mark.
         conn.pragma_update(None, "application_id", 0)?;
         conn.pragma_update(None, "cache_size", -(16 << 10))?;
-        conn.pragma_update(None, "temp_store", "MEMORY")?;
         conn.execute_batch("BEGIN")?;
         store_identity(&conn, identity, now)?;
         store_base(&conn, &base)?;
@@ -107,7 +114,7 @@ impl BulkLoader {
             domains: Vec::new(),
             last: None,
             next_slot: 1,
-            facts: FactsThread::start()?,
+            facts: FactsThread::start(folder.to_owned())?,
             records: 0,
             _lock: lock,
         })
@@ -202,7 +209,7 @@ impl BulkLoader {
         let facts = self.facts.finish();
         self.conn.execute_batch(RECORD_INDEXES)?;
         let facts = facts.join().expect("gathering cannot panic: parcels are cut where they were joined")?;
-        load_names(&self.conn, &facts)?;
+        load_names(&self.conn, facts.names, &facts.slots)?;
         let mut loaded = Loaded { records: self.records, domains: Vec::new() };
         for (at, (id, mut state)) in self.domains.into_iter().enumerate() {
             state.lanes = facts.sums.get(at).cloned().unwrap_or_default();
@@ -263,12 +270,18 @@ impl BulkLoader {
 }
 
 /// Writes the names of all slots, sorted: they go to the end of their table.
-fn load_names(conn: &Connection, facts: &Facts) -> Result<(), LoadError> {
+fn load_names(conn: &Connection, names: Names, slots: &[SlotFacts]) -> Result<(), LoadError> {
     let mut insert = conn.prepare("INSERT INTO name (slot, name, rid) VALUES (?1, ?2, ?3)")?;
-    for slot in &facts.slots {
-        for (name, n) in slot.names.iter() {
-            insert.execute(params![slot.slot, name, rid(slot.slot, u64::from(n))])?;
+    let (mut before, mut last) = (None, String::new());
+    names.each(|slot, name, n| {
+        if before == Some(slot) && last == name {
+            let kind = slots.iter().find(|s| s.slot == slot).map_or(Kind::Key, |s| s.kind);
+            return Err(LoadError::NameTaken { kind, name: name.to_owned() });
         }
-    }
-    Ok(())
+        insert.execute(params![slot, name, rid(slot, u64::from(n))])?;
+        before = Some(slot);
+        last.clear();
+        last.push_str(name);
+        Ok(())
+    })
 }

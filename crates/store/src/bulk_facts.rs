@@ -1,5 +1,6 @@
 //! What a bulk load derives from its records, on a thread of its own beside the inserts: digests, weights, names.
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -7,6 +8,7 @@ use keyark_crypto::lthash::{LtElement, LtHash};
 use keyark_model::{Id, Kind, RecordFacts, Shipping};
 
 use crate::bulk::LoadError;
+use crate::bulk_names::Names;
 use crate::error::Fault;
 use crate::read::RecordView;
 use crate::stage::names_of;
@@ -22,12 +24,12 @@ pub(crate) struct FactsThread {
 }
 
 /// What all the records said.
-#[derive(Default)]
 pub(crate) struct Facts {
     /// By the place of the domain in the load.
     pub sums: Vec<LtHash>,
     /// In the order of the load.
     pub slots: Vec<SlotFacts>,
+    pub names: Names,
 }
 
 /// What the records of one slot said.
@@ -35,41 +37,6 @@ pub(crate) struct SlotFacts {
     pub slot: i64,
     pub kind: Kind,
     pub weight: u64,
-    pub names: Names,
-}
-
-/// The names of one slot, in little memory.
-#[derive(Default)]
-pub(crate) struct Names {
-    text: String,
-    /// Start and length in `text`, and the `n` of the row id.
-    spans: Vec<(usize, u32, u32)>,
-}
-
-impl Names {
-    /// Names in order, each with the `n` of its record's row id.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.spans.iter().map(|span| (span_text(&self.text, span), span.2))
-    }
-
-    fn add(&mut self, facts: &RecordFacts, n: u32) {
-        for name in names_of(facts) {
-            self.spans.push((self.text.len(), name.len() as u32, n));
-            self.text.push_str(name);
-        }
-    }
-
-    /// Sorts them; gives one that stands twice.
-    fn sort(&mut self) -> Option<String> {
-        let text = &self.text;
-        self.spans.sort_unstable_by(|a, b| span_text(text, a).cmp(span_text(text, b)));
-        let twice = self.spans.windows(2).find(|w| span_text(text, &w[0]) == span_text(text, &w[1]));
-        twice.map(|w| span_text(text, &w[0]).to_owned())
-    }
-}
-
-fn span_text<'a>(text: &'a str, span: &(usize, u32, u32)) -> &'a str {
-    &text[span.0..span.0 + span.1 as usize]
 }
 
 #[derive(Default)]
@@ -90,11 +57,12 @@ struct Parceled {
 }
 
 impl FactsThread {
-    pub(crate) fn start() -> Result<FactsThread, LoadError> {
+    /// What is too much for memory goes to files in a folder.
+    pub(crate) fn start(folder: PathBuf) -> Result<FactsThread, LoadError> {
         let (parcels, incoming) = sync_channel(8);
         let thread = std::thread::Builder::new()
             .name("store-load-facts".into())
-            .spawn(move || gather(&incoming))
+            .spawn(move || gather(&incoming, folder))
             .map_err(|e| Fault::Database(format!("no thread could be started: {e}")))?;
         Ok(FactsThread { parcels, thread, parcel: Parcel::default() })
     }
@@ -124,8 +92,8 @@ impl FactsThread {
     }
 }
 
-fn gather(incoming: &Receiver<Parcel>) -> Result<Facts, LoadError> {
-    let mut facts = Facts::default();
+fn gather(incoming: &Receiver<Parcel>, folder: PathBuf) -> Result<Facts, LoadError> {
+    let mut facts = Facts { sums: Vec::new(), slots: Vec::new(), names: Names::new(folder) };
     for parcel in incoming {
         let mut rest = &parcel.bytes[..];
         for record in &parcel.records {
@@ -135,11 +103,7 @@ fn gather(incoming: &Receiver<Parcel>) -> Result<Facts, LoadError> {
             facts.add(record, header, body)?;
         }
     }
-    for slot in &mut facts.slots {
-        if let Some(name) = slot.names.sort() {
-            return Err(LoadError::NameTaken { kind: slot.kind, name });
-        }
-    }
+    facts.names = facts.names.ended()?;
     Ok(facts)
 }
 
@@ -148,11 +112,13 @@ impl Facts {
         let (kind, id) = (record.kind, record.id);
         let facts = RecordFacts::of_header(header).map_err(|_| LoadError::BadHeader { kind, id })?;
         if self.slots.last().is_none_or(|last| last.slot != record.slot) {
-            self.slots.push(SlotFacts { slot: record.slot, kind, weight: 0, names: Names::default() });
+            self.slots.push(SlotFacts { slot: record.slot, kind, weight: 0 });
         }
         if let Some(slot) = self.slots.last_mut() {
             slot.weight += facts.weight;
-            slot.names.add(&facts, record.n);
+        }
+        for name in names_of(&facts) {
+            self.names.add(record.slot, name, record.n)?;
         }
         if kind.shipping() != Shipping::Never {
             if self.sums.len() <= record.domain {

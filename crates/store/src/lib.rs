@@ -6,6 +6,7 @@ mod admit;
 mod batch;
 mod bulk;
 mod bulk_facts;
+mod bulk_names;
 mod check;
 mod checkpoint;
 mod entries;
