@@ -248,6 +248,13 @@ pub struct ScheduleHeader {
     pub runs: Vec<Run>,
 }
 
+impl ScheduleHeader {
+    /// Whether it runs by the clock at a moment.
+    pub fn is_on(&self, now: Time) -> bool {
+        !self.disabled && self.start_date.is_none_or(|at| at <= now) && self.end_date.is_none_or(|at| now <= at)
+    }
+}
+
 /// One run of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Run {

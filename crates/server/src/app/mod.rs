@@ -10,6 +10,7 @@ pub mod records;
 pub mod usage;
 pub mod watch;
 
+mod alarms;
 pub mod auth;
 pub mod backupkeys;
 pub mod backups;

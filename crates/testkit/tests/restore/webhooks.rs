@@ -39,7 +39,7 @@ fn an_alarm_is_told_once_when_it_is_raised_and_once_when_it_is_over() {
     let secret = hook(&server, "ops", &receiver);
     assert_eq!(server.tell(), 1);
     let first = receiver.taken();
-    assert_eq!(told(&first), [both("raised", "not_protected")]);
+    assert_eq!(told(&first), [both("raised", "not_protected"), both("raised", "no_schedule")]);
     // Whoever has the secret knows that it came from here, and when.
     let (path, body) = (&first[0].path, first[0].json());
     assert_eq!((path.as_str(), &body["time"]), ("/hooks/of-keyark", &json!(server.now())));
@@ -67,7 +67,8 @@ fn an_alarm_is_told_once_when_it_is_raised_and_once_when_it_is_over() {
     server.protect();
     assert_eq!(server.tell(), 1);
     let second = receiver.taken();
-    assert_eq!(told(&second), [both("raised", "backup_key_not_escrowed"), both("cleared", "not_protected")]);
+    let over = ["no_schedule", "not_protected"].map(|code| both("cleared", code));
+    assert_eq!(told(&second), [&[both("raised", "backup_key_not_escrowed")], &over[..]].concat());
     assert!(text(&second[0].json(), "delivery").ends_with("-2"));
     assert_eq!(server.tell(), 0);
     // Another receiver knows nothing yet.
@@ -118,7 +119,7 @@ fn who_does_not_answer_is_asked_again_later_and_delays_nobody() {
     server.advance(3600);
     server.admin.renew();
     server.tell();
-    assert_eq!(told(&bad.taken()), [both("raised", "not_protected")]);
+    assert_eq!(told(&bad.taken()), [both("raised", "not_protected"), both("raised", "no_schedule")]);
     server.tell();
     assert_eq!(told(&good.taken()), [both("cleared", "webhook_failing")]);
     assert_eq!(shown(&server, "bad").get("error"), None);

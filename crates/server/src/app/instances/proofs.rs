@@ -1,16 +1,15 @@
-//! Proofs of protection: verification, drills, and what stands in its way.
+//! Proofs of protection: verification and drills.
 
 use std::path::Path;
 use std::time::Instant;
 
-use keyark_api::backup_instances::{BackupInstance, BackupInstanceDrill, BackupInstanceVerify, InstanceWork};
-use keyark_api::protection::{Alarm, AlarmList, Protection, ProtectionStatus};
-use keyark_api::{ErrorCode, Page, PageQuery};
+use keyark_api::ErrorCode;
+use keyark_api::backup_instances::{BackupInstanceDrill, BackupInstanceVerify, InstanceWork};
 use keyark_backup::drill::{Drill, DrillError, SignedReport, drill};
 use keyark_backup::stream::heal::{Healed, heal};
 use keyark_backup::stream::verify::{Depth, Verified, verify};
 use keyark_backup::stream::{Catalogue, Opener, Until};
-use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, Proofs, midnight};
+use keyark_model::protection::{InstanceHeader, Proofs, midnight};
 use keyark_model::{DomainId, Id, Time};
 use keyark_store::Write;
 
@@ -19,18 +18,11 @@ use super::{Instance, Reached, There};
 use crate::app::backupkeys::right_of;
 use crate::app::core::Core;
 use crate::app::ctx::Ctx;
-use crate::app::destinations::expiry_alarm;
 use crate::app::error::{AppError, Result};
 use crate::app::{App, Handle, Reply};
 
-/// Days after which an instance wants a new drill.
-const DRILL_DAYS: i64 = 31;
 /// The most days that a verification in samples may take.
 const SAMPLE_LONGEST: u32 = 366;
-/// An instance is late when nothing arrived for so many of its intervals, and for a minute at least.
-const LATE_INTERVALS: i64 = 3;
-/// The disk is nearly full from here on; percent.
-const DISK_FULL: u64 = 80;
 
 impl From<DrillError> for AppError {
     fn from(e: DrillError) -> Self {
@@ -196,125 +188,5 @@ impl Handle<BackupInstanceDrill> for App {
             Ok((serde_json::json!({ "report": report, "signed": signed }), writes))
         });
         Ok(Reply::json(InstanceWork { id: id.to_string(), job_id: job.await?.to_string() }))
-    }
-}
-
-/// What an instance's state asks for.
-fn alarms_of(i: &BackupInstance, max_lag: i64, now: Time, out: &mut Vec<Alarm>) {
-    let mut about = |destination: Option<&str>, code: &str, message: String| {
-        let (resource, destination) = (i.alias.clone(), destination.map(Into::into));
-        out.push(Alarm { code: code.into(), resource, destination, message });
-    };
-    let mut say = |code: &str, message: String| about(None, code, message);
-    for warning in &i.warnings {
-        let (code, message) = warning.split_once(": ").unwrap_or(("warning", warning));
-        say(code, message.into());
-    }
-    if i.state != InstanceState::Enabled {
-        return;
-    }
-    let late = (i64::from(i.interval.unwrap_or(0)) * LATE_INTERVALS).max(60);
-    match i.protected_until {
-        None => say("no_point", "nothing is protected yet; look at the errors of its destinations".into()),
-        Some(until) if now.0 - until.0 > late * 1_000_000 => {
-            say(
-                "too_old",
-                format!("everything up to {until} is protected, and nothing since; look at its destinations"),
-            );
-        }
-        Some(_) => {}
-    }
-    for d in &i.destinations {
-        if let Some(error) = &d.error {
-            about(Some(&d.name), "destination_failing", format!("{}: {error}", d.name));
-        }
-        if d.lag.is_some_and(|lag| lag > max_lag) {
-            about(
-                Some(&d.name),
-                "destination_needs_full",
-                format!(
-                    "{}: nothing arrived for longer than log_max_lag; the log waits for it no longer, and it gets a full archive when \
-                     it is back",
-                    d.name
-                ),
-            );
-        }
-        if let Some(findings) = d.findings.filter(|n| *n > 0) {
-            about(
-                Some(&d.name),
-                "verification_failed",
-                format!(
-                    "{}: the last verification found {findings} objects or gaps; verify it again and look at the job's result",
-                    d.name
-                ),
-            );
-        }
-    }
-    let since = i.destinations.iter().filter_map(|d| d.drilled_at).max().or(i.enabled_at);
-    if since.is_some_and(|at| now >= at.plus_seconds(DRILL_DAYS * 86_400)) {
-        about(
-            None,
-            "drill_overdue",
-            format!("no drill for {DRILL_DAYS} days; run `keyark backup-instance drill --id {}`", i.id),
-        );
-    }
-}
-
-impl Ctx {
-    /// What somebody must do, as far as the caller may know.
-    pub fn alarms(&self) -> Result<Vec<Alarm>> {
-        Ok(self.protection()?.alarms)
-    }
-
-    fn protection(&self) -> Result<Protection> {
-        let (mut instances, mut alarms) = (Vec::new(), Vec::new());
-        for stored in self.core.load_all::<InstanceHeader>(DomainId::ROOT)? {
-            if self.sees_scope(stored.header.domain)? {
-                let shown = self.instance_shown(&stored)?;
-                alarms_of(&shown, self.app.settings.max_lag(), self.now, &mut alarms);
-                instances.push(shown);
-            }
-        }
-        if self.domain()? == DomainId::ROOT {
-            let mut say = |code: &str, message: String| {
-                alarms.push(Alarm { code: code.into(), resource: "system".into(), destination: None, message });
-            };
-            if let Err(e) = self.core.writable() {
-                say("store_rolled_back", e.message);
-            }
-            if let Some(warning) = self.app.clock_warning(&self.core, self.now) {
-                say("clock_doubtful", warning);
-            }
-            if let Some(used) = disk_used(self.app.folder.path()).filter(|used| *used >= DISK_FULL) {
-                say("disk_nearly_full", format!("{used} % of the data folder's disk are used; make room"));
-            }
-            for stored in self.core.load_all::<DestinationHeader>(DomainId::ROOT)? {
-                if let Some((code, message)) = expiry_alarm(&stored.header, self.now) {
-                    let resource = stored.header.name.clone();
-                    alarms.push(Alarm { code: code.into(), resource, destination: None, message });
-                }
-            }
-            alarms.extend(self.app.webhooks.alarms(&self.core)?);
-        }
-        Ok(Protection { system_time: self.now, instances, alarms })
-    }
-}
-
-/// Used part of a path's file system; percent.
-fn disk_used(path: &std::path::Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    let used = stat.f_blocks.checked_sub(stat.f_bfree)?;
-    (used * 100).checked_div(used + stat.f_bavail)
-}
-
-impl Handle<ProtectionStatus> for App {
-    async fn handle(&self, ctx: &Ctx, _: ProtectionStatus) -> Result<Reply<Protection>> {
-        Ok(Reply::json(ctx.protection()?))
-    }
-}
-
-impl Handle<AlarmList> for App {
-    async fn handle(&self, ctx: &Ctx, _: AlarmList) -> Result<Reply<Page<Alarm>>> {
-        Ok(Reply::json(PageQuery::from_wire(None, Some(-1)).of(ctx.alarms()?)))
     }
 }

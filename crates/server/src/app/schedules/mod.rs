@@ -5,6 +5,7 @@ pub mod run;
 mod work;
 
 use keyark_api::endpoint::NoBody;
+use keyark_api::protection::Alarm;
 use keyark_api::schedules::{
     JobConfig, JobConfigCreate, JobConfigDelete, JobConfigGet, JobConfigList, JobConfigRunNow, JobConfigUpdate,
     ScheduledJob, ScheduledJobList,
@@ -15,6 +16,7 @@ use keyark_model::system::{BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id};
 
 use self::cron::Timetable;
+pub use self::work::DATABASE_BACKUP;
 use self::work::{Given, Work};
 use super::core::Core;
 use super::ctx::{Ctx, account_of, check_name, uri_of};
@@ -44,6 +46,22 @@ impl Ctx {
         self.require(Work::of(&stored.header)?.right(self, stored.header.domain)?)?;
         self.check_match(stored.revision())?;
         Ok(stored)
+    }
+
+    /// Schedules whose last run failed.
+    pub fn schedule_alarms(&self) -> Result<Vec<Alarm>> {
+        let mut alarms = Vec::new();
+        for schedule in self.schedules()?.iter().filter(|s| s.header.is_on(self.now)) {
+            let last = schedule.header.runs.last().map(|run| self.run_shown(schedule, run));
+            if let Some(error) =
+                last.filter(|run| run.status == "failed" || run.scp.is_some()).and_then(|run| run.error)
+            {
+                let message = format!("its last run failed: {error}");
+                let (code, resource) = ("schedule_failed".into(), schedule.header.name.clone());
+                alarms.push(Alarm { code, resource, destination: None, message });
+            }
+        }
+        Ok(alarms)
     }
 
     fn run_shown(&self, schedule: &Schedule, run: &Run) -> ScheduledJob {

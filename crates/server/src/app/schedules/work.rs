@@ -11,6 +11,9 @@ use crate::app::ctx::Ctx;
 use crate::app::error::{AppError, Result};
 use crate::app::instances::proofs::depth_of;
 
+/// The operation that makes a backup, in the words of the wire.
+pub const DATABASE_BACKUP: &str = "database_backup";
+
 /// An operation.
 pub enum Work {
     Backup(DatabaseBackupParams),
@@ -37,12 +40,12 @@ impl Given {
 impl Work {
     pub fn given(operation: &str, given: Given) -> Result<Work> {
         match (operation, given.backup, given.instance, given.rotation) {
-            ("database_backup", backup, None, None) => Ok(Work::Backup(backup.unwrap_or_default())),
+            (DATABASE_BACKUP, backup, None, None) => Ok(Work::Backup(backup.unwrap_or_default())),
             ("key_rotation", None, None, Some(p)) => Ok(Work::Rotation(p)),
             ("verification", None, Some(p), None) => Ok(Work::Verification(p)),
             ("drill", None, Some(p), None) => Ok(Work::Drill(p)),
             ("retention", None, Some(p), None) => Ok(Work::Retention(p)),
-            ("database_backup", ..) => Err(AppError::invalid("database_backup takes database_backup_params alone")),
+            (DATABASE_BACKUP, ..) => Err(AppError::invalid("database_backup takes database_backup_params alone")),
             ("key_rotation", ..) => Err(AppError::invalid("key_rotation takes key_rotation_params alone")),
             ("verification" | "drill" | "retention", ..) => {
                 Err(AppError::invalid(format!("{operation} takes instance_params alone")))
@@ -58,7 +61,7 @@ impl Work {
                 .map_err(|e| AppError::internal(format!("parameters of the schedule {:?}: {e}", h.name)))
         }
         Ok(match h.operation.as_str() {
-            "database_backup" => Work::Backup(read(h)?),
+            DATABASE_BACKUP => Work::Backup(read(h)?),
             "key_rotation" => Work::Rotation(read(h)?),
             "verification" => Work::Verification(read(h)?),
             "retention" => Work::Retention(read(h)?),

@@ -114,10 +114,20 @@ fn a_dead_destination_delays_no_other_and_catches_up() {
     let fields = json!({ "destinations": ["near", "far"], "quorum": 1 });
     let changed = server.admin.post(&format!("/v1/backup-instances/{id}/enable"), fields).ok(200);
     assert!(until(&changed) >= server.now() && changed["stream"] == shown["stream"], "{changed}");
+    let lagging = || {
+        let all = server.admin.get("/v1/system/alarms").ok(200);
+        let mut all = all["resources"].as_array().unwrap().iter();
+        all.any(|a| a["code"] == "destination_lagging" && a["destination"] == "far")
+    };
+    assert!(!lagging());
+    server.advance(70);
+    server.protect();
+    assert!(lagging(), "although the point is protected at the other one");
     std::fs::rename(folder.path().join("away"), &far).unwrap();
     server.advance(400);
     server.admin.renew();
     server.protect();
+    assert!(!lagging());
     let shown = instance(&server.admin, &id);
     assert_eq!(shown["destinations"][1].get("error"), None);
     assert_eq!(shown["destinations"][1]["lag"], 0);

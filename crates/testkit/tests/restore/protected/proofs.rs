@@ -151,7 +151,7 @@ fn a_drill_restores_proves_and_signs_and_alarms_say_what_is_missing() {
         codes.retain(|code| code != "disk_nearly_full");
         codes
     };
-    assert_eq!(alarms(), ["not_protected"], "of the default instance");
+    assert_eq!(alarms(), ["no_schedule", "not_protected"], "of the system, and of the default instance");
     let key = backup_key(&server.admin, "system");
     let id = protected(&server.admin, "system", &["nas"]);
     assert_eq!(alarms(), ["backup_key_not_escrowed", "no_point", "not_protected"]);
@@ -216,6 +216,41 @@ fn a_drill_restores_proves_and_signs_and_alarms_say_what_is_missing() {
     assert_eq!(alarms(), ["destination_needs_full", "drill_overdue", "not_protected", "too_old"]);
     let status = server.admin.get("/v1/protection/status").ok(200);
     assert_eq!(status["instances"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_the_clock_does_not_do_any_more_is_an_alarm() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    let key = backup_key(&server.admin, "system");
+    destination(&server, "nas", &folder.path().join("there"));
+    let fields = json!({ "type": "system", "alias": "dr", "rangeDays": 10, "durationDays": 30 });
+    let path =
+        format!("/v1/backup-instances/{}", text(&server.admin.post("/v1/backup-instances", fields).ok(201), "id"));
+    server.admin.post(&format!("{path}/enable"), json!({ "destinations": ["nas"] })).ok(200);
+    let alarms = |days: i64| -> Vec<String> {
+        server.advance_days(days);
+        server.admin.renew();
+        server.protect();
+        let all = server.admin.get("/v1/system/alarms").ok(200);
+        let all = all["resources"].as_array().unwrap().iter().map(|a| (text(a, "resource"), text(a, "code")));
+        all.filter(|(_, code)| code.contains("expire") || code.contains("schedule"))
+            .map(|(r, c)| format!("{r}: {c}"))
+            .collect()
+    };
+    assert_eq!(alarms(15), Vec::<String>::new());
+    assert_eq!(alarms(1), ["dr: instance_expires"]);
+    assert_eq!(alarms(14), ["dr: instance_expired", "system: no_schedule"]);
+    let nightly = json!({ "name": "nightly", "operation": "database_backup", "run_at": "0 3 * * *",
+        "database_backup_params": { "backupKey": key } });
+    server.admin.post("/v1/scheduler/job-configs", nightly).ok(201);
+    assert_eq!(alarms(0), ["dr: instance_expired"]);
+    server.admin.delete(&format!("/v1/backupkeys/{key}?force=true&confirm={key}")).ok(204);
+    server.advance_days(1);
+    server.tick();
+    assert_eq!(alarms(0), ["nightly: schedule_failed", "dr: instance_expired"]);
+    server.admin.patch("/v1/scheduler/job-configs/nightly", json!({ "disabled": true })).ok(200);
+    assert_eq!(alarms(0), ["dr: instance_expired", "system: no_schedule"]);
 }
 
 #[test]
