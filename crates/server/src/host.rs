@@ -45,6 +45,7 @@ impl Host {
         let app = Arc::new(App::new(booted.core, folder, settings, clock, timer())?);
         let server =
             Server::bind(app.clone(), acceptor).await.map_err(|source| BootError::Listen { listen, source })?;
+        housekeeping::look(&app)?;
         Ok(Host { app, server, first_password: booted.first_password, fingerprint })
     }
 

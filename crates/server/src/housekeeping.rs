@@ -20,7 +20,7 @@ use crate::app::secrets::secrets_expire;
 use crate::app::usage::USAGE_ANCHOR;
 use crate::app::webhooks::deliver::{self, Delivery};
 use crate::boot::Folder;
-use crate::protection::{Ground, Step};
+use crate::protection::{Ground, LOOK_LONGEST, Step};
 
 /// Between two looks for what is due.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -169,6 +169,32 @@ fn protection_due(app: &App) -> Result<Vec<Step>> {
     app.protection.due(&app.core()?, &ground, now)
 }
 
+/// At the start: asks every destination at once how far this system is there. Writes wait for the answers, or for the first that
+/// says that this store is older, and not for long: which destination does not answer in time, its first step looks at.
+pub fn look(app: &App) -> Result<()> {
+    let (core, steps) = (app.core()?, protection_due(app)?);
+    if steps.is_empty() {
+        return Ok(());
+    }
+    core.look_begun();
+    let looks: Vec<_> = steps.into_iter().map(|step| tokio::task::spawn_blocking(move || step.look())).collect();
+    tokio::spawn(async move {
+        if tokio::time::timeout(LOOK_LONGEST, futures_util::future::join_all(looks)).await.is_err() {
+            tracing::warn!("writes wait no longer for destinations that do not answer");
+        }
+        core.look_ended();
+    });
+    Ok(())
+}
+
+/// Waits until that is over.
+async fn looked(app: &App) {
+    let looked = app.core().map(|core| core.looked());
+    if let Ok(looked) = looked {
+        looked.await;
+    }
+}
+
 /// Ships everything that is due now, one after the other; how many steps that were.
 pub fn protect(app: &App) -> Result<usize> {
     let steps = protection_due(app)?;
@@ -201,6 +227,7 @@ pub async fn tell(app: &Arc<App>) -> Result<usize> {
 
 /// Tells webhooks until the server stops; each delivery runs beside the others.
 pub async fn run_webhooks(app: Arc<App>) {
+    looked(&app).await;
     let mut interval = tokio::time::interval(WEBHOOK_LOOK);
     loop {
         interval.tick().await;
@@ -217,6 +244,7 @@ pub async fn run_webhooks(app: Arc<App>) {
 
 /// Does so every minute until the server stops.
 pub async fn run(app: Arc<App>) {
+    looked(&app).await;
     if let Ok(core) = app.core() {
         let done = tokio::task::spawn_blocking(move || reseal(&core));
         if let Ok(Err(e)) = done.await {

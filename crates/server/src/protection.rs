@@ -1,5 +1,6 @@
 //! Ships what enabled backup instances protect: each to each of its destinations, none waiting for another.
 
+mod look;
 mod retention;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState,
 use keyark_model::system::{BackupKeyHeader, NodeHeader};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Time};
 
+pub use self::look::LOOK_LONGEST;
 pub use self::retention::{Holds, Retained};
 use crate::app::core::Core;
 use crate::app::error::Result;
@@ -299,38 +301,16 @@ impl Step {
 
     fn ship(&self) -> std::result::Result<(), String> {
         let core = &self.core;
-        let said = |e: crate::app::error::AppError| e.message;
-        let stored = core.load::<DestinationHeader>(DomainId::ROOT, self.destination).map_err(said)?;
-        let place = self.place(&stored).map_err(said)?;
+        let place = self.place().map_err(|e| e.message)?;
         if !waits(&self.pair.owned, self.now, OWNED) {
             let ancestors = core.ancestors();
             let claim = owner::Claim { system: core.system, incarnation: core.incarnation, ancestors: &ancestors };
             owner::claim(place.as_ref(), &claim, &core.signer, self.now).map_err(|e| e.to_string())?;
             self.pair.owned.store(self.now.plus_seconds(OWNED).0, Ordering::Release);
         }
-        let key = core.load::<BackupKeyHeader>(DomainId::ROOT, self.order.backup_key).map_err(said)?;
-        let material = core.backup_key_material(&key).map_err(said)?;
-        let shipping = Shipping {
-            store: &core.store,
-            keyring: &core.keyring,
-            signer: &core.signer,
-            stream: self.order.stream,
-            domain: self.instance.header.domain,
-            backup_key: self.order.backup_key,
-            backup_key_material: &material,
-            destination: place.as_ref(),
-            spool: &self.ground.spool,
-            audit_from: self.now.plus_seconds(-86_400 * i64::from(self.ground.audit_days)),
-            day: self.ground.day,
-            heartbeat: HEARTBEAT,
-        };
         let head = core.store.head().seq;
-        let shipped = lock(&self.pair.shipper).step(&shipping, self.now).map_err(|e| {
-            if matches!(e, ShipError::RolledBack { .. } | ShipError::Forked { .. }) {
-                core.roll_back(e.to_string());
-            }
-            e.to_string()
-        })?;
+        let (shipped, stream) =
+            self.shipping(place.as_ref(), |shipper, s| Ok((shipper.step(s, self.now)?, s.place())))?;
         let mut told = lock(&self.pair.told);
         (told.shipped, told.number) = (Some(head), Some(shipped.number));
         // Nothing that was committed before this step began is missing there.
@@ -347,7 +327,7 @@ impl Step {
                 self.pair.retained.store(turn, Ordering::Release);
             }
             let (id, now) = (self.instance.id(), self.ground.believed);
-            let done = self.holds.retain(core, id, place.as_ref(), shipping.place(), now);
+            let done = self.holds.retain(core, id, place.as_ref(), stream, now);
             for reason in done.map_err(|e| format!("retention: {e}"))?.kept {
                 tracing::info!(destination = %self.destination, %reason, "retention left an object");
             }
@@ -356,14 +336,47 @@ impl Step {
         Ok(())
     }
 
-    fn place(&self, stored: &Stored<DestinationHeader>) -> Result<Arc<dyn Destination>> {
+    /// Does something with what is sent, and where to. That this state is an older one than what is there, or another, is noted.
+    fn shipping<T>(
+        &self,
+        place: &dyn Destination,
+        work: impl FnOnce(&mut Shipper, &Shipping<'_>) -> std::result::Result<T, ShipError>,
+    ) -> std::result::Result<T, String> {
+        let core = &self.core;
+        let said = |e: crate::app::error::AppError| e.message;
+        let key = core.load::<BackupKeyHeader>(DomainId::ROOT, self.order.backup_key).map_err(said)?;
+        let material = core.backup_key_material(&key).map_err(said)?;
+        let shipping = Shipping {
+            store: &core.store,
+            keyring: &core.keyring,
+            signer: &core.signer,
+            stream: self.order.stream,
+            domain: self.instance.header.domain,
+            backup_key: self.order.backup_key,
+            backup_key_material: &material,
+            destination: place,
+            spool: &self.ground.spool,
+            audit_from: self.now.plus_seconds(-86_400 * i64::from(self.ground.audit_days)),
+            day: self.ground.day,
+            heartbeat: HEARTBEAT,
+        };
+        work(&mut lock(&self.pair.shipper), &shipping).map_err(|e| {
+            if matches!(e, ShipError::RolledBack { .. } | ShipError::Forked { .. }) {
+                core.roll_back(e.to_string());
+            }
+            e.to_string()
+        })
+    }
+
+    fn place(&self) -> Result<Arc<dyn Destination>> {
+        let stored = self.core.load::<DestinationHeader>(DomainId::ROOT, self.destination)?;
         let mut kept = lock(&self.pair.place);
         if let Some((revision, place)) = kept.as_ref()
             && *revision == stored.revision()
         {
             return Ok(place.clone());
         }
-        let opened: Arc<dyn Destination> = self.core.destination_open(stored)?.into();
+        let opened: Arc<dyn Destination> = self.core.destination_open(&stored)?.into();
         *kept = Some((stored.revision(), opened.clone()));
         Ok(opened)
     }

@@ -89,6 +89,7 @@ impl Running {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let server = runtime.block_on(Server::bind(app.clone(), acceptor)).expect("a free port");
+        runtime.block_on(async { housekeeping::look(&app) }).expect("protection can look for what is due");
         let address = server.address;
         let (stop, stopped) = oneshot::channel();
         let served = runtime.spawn(server.run(async {
@@ -279,7 +280,11 @@ impl TestServer {
 
     /// Sends now what is due of every enabled backup instance; how many steps that were.
     pub fn protect(&self) -> usize {
-        housekeeping::protect(self.app()).expect("no restore is running")
+        let running = self.running();
+        let core = running.app.core().expect("no restore is running");
+        running.runtime.block_on(core.looked());
+        drop(core);
+        housekeeping::protect(&running.app).expect("no restore is running")
     }
 
     /// Tells webhooks now what they have to be told; how many deliveries that were.

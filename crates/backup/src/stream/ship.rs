@@ -155,6 +155,15 @@ impl Shipping<'_> {
 }
 
 impl Shipper {
+    /// Finds how far the stream is at its destination, and sends nothing; the next step begins there.
+    pub fn look(&mut self, s: &Shipping<'_>) -> Result<(), ShipError> {
+        if self.at.is_none() {
+            let found = find(s)?;
+            self.at = Some(At { epoch: self.epoch.take(), ..found });
+        }
+        Ok(())
+    }
+
     /// Sends all that is due at `now`. After an error the destination is looked at again.
     pub fn step(&mut self, s: &Shipping<'_>, now: Time) -> Result<Shipped, ShipError> {
         let outcome = self.step_inside(s, now);
@@ -165,9 +174,7 @@ impl Shipper {
     }
 
     fn step_inside(&mut self, s: &Shipping<'_>, now: Time) -> Result<Shipped, ShipError> {
-        if self.at.is_none() {
-            self.at = Some(At { epoch: self.epoch.take(), ..find(s)? });
-        }
+        self.look(s)?;
         let at = self.at.as_mut().expect("it was just found");
         let mut told = Shipped::default();
         let head = s.head()?;

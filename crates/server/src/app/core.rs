@@ -16,6 +16,7 @@ use keyark_model::protection::InstanceHeader;
 pub use keyark_model::system::{KekHeader, NodeHeader, SettingHeader};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Outcome, Record, RecordFacts, SystemId, Time};
 use keyark_store::{Batch, Committed, Draft, Must, Page, Store, Write, failpoint};
+use tokio::sync::watch;
 
 use super::error::{AppError, Result};
 use super::keys::material::KeyCache;
@@ -43,6 +44,8 @@ pub struct Core {
     instances: Mutex<Option<Arc<Vec<Stored<InstanceHeader>>>>>,
     /// How it was found that this state is an older one than what it sent itself.
     rolled_back: OnceLock<String>,
+    /// Whether it was looked for, as far as a start waits for that.
+    looked: watch::Sender<bool>,
     /// Quotas of domains, each good for the epoch that stands beside it.
     pub(super) quotas: Mutex<HashMap<DomainId, (u64, Quotas)>>,
     /// What limits the use of each destination, by the revision of its record.
@@ -80,6 +83,7 @@ impl Core {
             keys: KeyCache::new(KEYS_OPEN),
             instances: Mutex::default(),
             rolled_back: OnceLock::new(),
+            looked: watch::Sender::new(true),
             quotas: Mutex::default(),
             pacers: Mutex::default(),
         }
@@ -112,10 +116,33 @@ impl Core {
         if self.rolled_back.set(found).is_ok() {
             tracing::error!(found = self.rolled_back(), "writes are refused from here on");
         }
+        self.look_ended();
+    }
+
+    /// Writes wait from here on.
+    pub fn look_begun(&self) {
+        self.looked.send_replace(false);
+    }
+
+    pub fn look_ended(&self) {
+        self.looked.send_replace(true);
+    }
+
+    /// Comes when it was looked for; who waits holds nothing of the system.
+    pub fn looked(&self) -> impl Future<Output = ()> + use<> {
+        let mut looked = self.looked.subscribe();
+        // Where the system went meanwhile, nobody looks any more.
+        async move { drop(looked.wait_for(|over| *over).await) }
     }
 
     pub fn rolled_back(&self) -> Option<&str> {
         self.rolled_back.get().map(String::as_str)
+    }
+
+    /// Refuses where nothing may be written, once that is known.
+    pub async fn may_write(&self) -> Result<()> {
+        self.looked().await;
+        self.writable()
     }
 
     /// Refuses where nothing may be written until a person has decided how to go on.

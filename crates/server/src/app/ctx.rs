@@ -205,7 +205,7 @@ impl Ctx {
     /// caller changes elsewhere (a domain's backups are records of root) its own domain's log tells as well.
     pub async fn commit_all(&self, must: Vec<Must>, mut entries: Vec<Draft>) -> Result<Committed> {
         if !DECIDING.contains(&self.action) {
-            self.core.writable()?;
+            self.core.may_write().await?;
         }
         if let (Some(first), Some(caller)) = (entries.first(), &self.principal)
             && entries.iter().all(|e| e.domain != caller.domain)

@@ -201,7 +201,7 @@ impl Handle<BackupRestore> for App {
         let asked = ctx.restore_asked(&r)?;
         let whole = asked.whole_system();
         if !whole {
-            ctx.core.writable()?;
+            ctx.core.may_write().await?;
         }
         if whole {
             confirmed(

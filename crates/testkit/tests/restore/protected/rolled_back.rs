@@ -1,13 +1,18 @@
 //! A machine that comes up with yesterday's disk finds itself behind what it sent, and waits for a person.
 
 use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use keyark_api::ErrorCode;
 use keyark_backup::destination::local::Local;
 use keyark_backup::stream::Until;
+use keyark_server::protection::LOOK_LONGEST;
 use keyark_server::recover::Origin;
 use keyark_testkit::TestServer;
 use keyark_testkit::client::text;
+use keyark_testkit::proxy::Proxy;
+use keyark_testkit::s3::{self, S3Server};
 use serde_json::json;
 
 use super::{destination, instance, protected};
@@ -48,7 +53,7 @@ fn a_store_set_back_refuses_writes_until_a_person_decides() {
     store_copied(&older, &server.settings.data);
     server.restart();
 
-    server.protect();
+    // The first write already: nothing was sent since the start.
     let refused = server.admin.post("/v1/vault/keys2", json!({ "name": "new" }));
     refused.fails(ErrorCode::StoreRolledBack, "set back to an older state");
     server.admin.delete("/v1/vault/keys2/k?confirm=k").fails(ErrorCode::StoreRolledBack, "wait for a decision");
@@ -61,7 +66,6 @@ fn a_store_set_back_refuses_writes_until_a_person_decides() {
     assert!(server.admin.get("/v1/system/services/status").ok(200).to_string().contains("read_only"));
     // A start forgets nothing: the destination says it again.
     server.restart();
-    server.protect();
     server
         .admin
         .post("/v1/vault/keys2", json!({ "name": "new" }))
@@ -105,11 +109,89 @@ fn what_a_store_set_back_has_lost_comes_back_from_its_stream() {
     server.stop();
     store_copied(&older, &server.settings.data);
     server.restart();
-    server.protect();
     let extract = server.admin.post(&format!("/v1/backup-instances/{id}/backups"), json!({})).ok(202);
     crate::support::job_ended(&server.admin, &text(&extract, "jobId"));
     restore_any(&server.admin, &text(&extract, "id"), json!({ "confirm": "system" }));
     server.admin.renew();
     assert_eq!(key_names(&server.admin), ["later"]);
     server.admin.key(json!({ "name": "and on" }));
+}
+
+/// In front of a server: while it is shut, requests arrive and nobody answers them.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    fn shut(&self, shut: bool) {
+        *self.0.0.lock().unwrap() = shut;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |shut| *shut).unwrap());
+    }
+}
+
+#[test]
+fn the_first_write_after_a_start_waits_for_what_destinations_know_and_not_for_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let older = folder.path().join("older");
+    let (bucket, gate) = (S3Server::start(), Gate::default());
+    let silent = gate.clone();
+    let proxy = Proxy::start(&bucket.endpoint, move |_| {
+        silent.pass();
+        None
+    });
+    let mut server = TestServer::start();
+    backup_key(&server.admin, "system");
+    destination(&server, "nas", &folder.path().join("there"));
+    let fields = json!({ "name": "s3", "kind": "s3", "bucket": s3::BUCKET, "endpoint": proxy.endpoint,
+        "accessKeyId": s3::ACCESS, "secretAccessKey": s3::SECRET });
+    server.admin.post("/v1/destinations", fields).ok(201);
+    protected(&server.admin, "system", &["s3", "nas"]);
+    assert_eq!(server.protect(), 2);
+    server.stop();
+    store_copied(&server.settings.data, &older);
+    server.restart();
+    server.admin.key(json!({ "name": "later" }));
+    server.advance(10);
+    assert_eq!(server.protect(), 2);
+    server.stop();
+    let write = |server: &TestServer, name: &str| server.admin.post("/v1/vault/keys2", json!({ "name": name }));
+
+    // One that knows is enough, though the other is silent.
+    store_copied(&older, &server.settings.data);
+    gate.shut(true);
+    let began = Instant::now();
+    server.restart();
+    write(&server, "new").fails(ErrorCode::StoreRolledBack, "set back to an older state");
+    assert!(began.elapsed() < LOOK_LONGEST, "{:?}", began.elapsed());
+    gate.shut(false);
+    server.stop();
+
+    // The only one that could know is silent: reads are answered meanwhile, and then writes.
+    store_copied(&older, &server.settings.data);
+    std::fs::rename(folder.path().join("there"), folder.path().join("away")).unwrap();
+    gate.shut(true);
+    let began = Instant::now();
+    server.restart();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| write(&server, "new").ok(201));
+        assert!(key_names(&server.admin).is_empty());
+        assert!(!first.is_finished() && began.elapsed() < LOOK_LONGEST, "{:?}", began.elapsed());
+        first.join().unwrap();
+    });
+    assert!(began.elapsed() >= LOOK_LONGEST && began.elapsed() < LOOK_LONGEST * 3, "{:?}", began.elapsed());
+    let next = Instant::now();
+    write(&server, "next").ok(201);
+    assert!(next.elapsed() < LOOK_LONGEST, "nothing waits any more");
+    // When it answers, it says so.
+    gate.shut(false);
+    let alarms = || server.admin.get("/v1/system/alarms").ok(200).to_string();
+    while !alarms().contains("store_rolled_back") {
+        assert!(next.elapsed() < Duration::from_secs(60), "{}", alarms());
+        server.advance(1);
+        server.protect();
+    }
+    write(&server, "more").fails(ErrorCode::StoreRolledBack, "wait for a decision");
 }
