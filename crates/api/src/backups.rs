@@ -250,6 +250,9 @@ pub struct RestorePlan {
     pub actions: BTreeMap<String, u64>,
     pub total: u64,
     pub resources: Vec<Value>,
+    /// Why the whole would be refused as things stand: quotas.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     pub negative_facts: Vec<Value>,
     /// Later backups that were uploaded here but do not open: what was deleted or destroyed by then is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

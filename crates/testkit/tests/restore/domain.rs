@@ -269,8 +269,15 @@ fn a_restore_over_the_quota_writes_nothing() {
     for n in 0..3 {
         key_delete(&d.admin, &format!("k{n}"));
     }
+    let asked = json!({ "includeDeleted": true });
+    let planned = plan(&d.admin, &backup, asked.clone()).ok(200);
+    assert_eq!(planned.get("problems"), None);
+    // It shrinks between the plan and the restore.
     server.admin.patch(&format!("/v1/domains/{}", d.id), json!({ "quotas": { "keys": 2 } })).ok(200);
-    let job = restore_any(&d.admin, &backup, json!({ "includeDeleted": true }));
+    let again = plan(&d.admin, &backup, asked).ok(200);
+    assert!(again["problems"][0].as_str().unwrap().contains("it holds 1 and 3 would come"), "{again}");
+    assert_eq!(again["digest"], planned["digest"]);
+    let job = restore_any(&d.admin, &backup, json!({ "includeDeleted": true, "digest": planned["digest"] }));
     assert_eq!(job["status"], "failed");
     assert!(text(&job, "error").contains("may hold 2 keys"), "{job}");
     assert_eq!(key_names(&d.admin), ["k3"]);

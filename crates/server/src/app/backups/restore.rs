@@ -185,10 +185,28 @@ fn shown(asked: &Asked, plan: &Plan, skip: u64, limit: u64) -> Result<RestorePla
         actions: plan.actions.iter().map(|(a, n)| (a.word().into(), *n)).collect(),
         total: plan.items.len() as u64,
         resources: lines.map(value).collect::<Result<_>>()?,
+        problems: over_quota(asked, plan)?,
         negative_facts: plan.negative_facts.iter().map(value).collect::<Result<_>>()?,
         not_looked_into: plan.not_looked_into.clone(),
         carried_over: Vec::new(),
     })
+}
+
+/// Quotas that what arrives does not fit in. What an exact restore deletes makes room that is not known here.
+fn over_quota(asked: &Asked, plan: &Plan) -> Result<Vec<String>> {
+    let quotas = asked.core.quotas(asked.into)?;
+    let mut problems = Vec::new();
+    for (kind, limit) in [(Kind::Key, quotas.keys), (Kind::Secret, quotas.secrets)] {
+        let (here, come) =
+            (asked.core.store.count(asked.into, kind)?.weight, plan.weights.get(kind.word()).copied().unwrap_or(0));
+        if let Some(limit) = limit.filter(|limit| here + come > *limit && asked.options.mode != Mode::Exact) {
+            problems.push(format!(
+                "quota: the domain may hold {limit} {kind}, counted by version; it holds {here} and {come} would come: ask for a larger \
+                 quota, or restore fewer"
+            ));
+        }
+    }
+    Ok(problems)
 }
 
 /// A line of a plan as JSON.

@@ -158,6 +158,7 @@ pub(super) fn system_plan(asked: &Asked) -> Result<RestorePlan> {
             })],
             negative_facts: negative,
             not_looked_into,
+            problems: Vec::new(),
             carried_over: carried.listed,
         })
     })
