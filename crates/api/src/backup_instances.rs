@@ -184,6 +184,10 @@ pub struct PointStretch {
     pub full_archives: u64,
     pub segments: u64,
     pub bytes: u64,
+    /// Ids of the backup keys that have a door into it.
+    pub backup_keys: Vec<String>,
+    /// Whether backup keys of this system open all of it today.
+    pub opens: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]

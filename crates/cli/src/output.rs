@@ -67,8 +67,33 @@ fn render(json: &[u8], format: Format, bold: bool) -> Result<String, Failure> {
     match format {
         Format::Json => serde_json::to_string_pretty(&value).map(|t| t + "\n").map_err(|e| unreadable(&e)),
         Format::Yaml => serde_norway::to_string(&value).map_err(|e| unreadable(&e)),
-        Format::Table => Ok(table(&value, bold).trim_fmt() + "\n"),
+        Format::Table => Ok(page(&value, bold) + "\n"),
     }
+}
+
+/// A table, and a further one under its own title for each list of objects in it.
+fn page(value: &Value, bold: bool) -> String {
+    let mut text = table(value, bold).trim_fmt();
+    let mut add = |title: String, rows: &Value| {
+        text.push_str(&format!("\n\n{title}\n{}", page(rows, bold)));
+    };
+    if let Some(fields) = value.as_mapping().filter(|fields| !fields.contains_key("resources")) {
+        for (name, rows) in fields.iter().filter(|(_, rows)| is_table(rows)) {
+            add(plain(name).to_uppercase(), rows);
+        }
+    }
+    for row in value.as_sequence().into_iter().flatten().filter_map(Value::as_mapping) {
+        let called = ["alias", "name", "id"].iter().find_map(|field| row.get(*field)).map(plain).unwrap_or_default();
+        for (name, rows) in row.iter().filter(|(_, rows)| is_table(rows)) {
+            add(format!("{} OF {called}", plain(name).to_uppercase()), rows);
+        }
+    }
+    text
+}
+
+/// Whether it is a list of objects.
+fn is_table(value: &Value) -> bool {
+    value.as_sequence().is_some_and(|rows| !rows.is_empty() && rows.iter().all(Value::is_mapping))
 }
 
 fn table(value: &Value, bold: bool) -> Table {
@@ -90,8 +115,8 @@ fn table(value: &Value, bold: bool) -> Table {
             table.add_row(columns.iter().map(|name| row.get(*name).map(plain).unwrap_or_default()));
         }
     } else if let Some(fields) = value.as_mapping() {
-        for (name, value) in fields {
-            table.add_row([title(&plain(name), bold), Cell::new(plain(value))]);
+        for (name, value) in fields.iter().filter(|(_, value)| !is_table(value)) {
+            table.add_row([title(&plain(name), bold), Cell::new(lines(value))]);
         }
     } else {
         table.add_row([plain(value)]);
@@ -118,6 +143,14 @@ fn columns(rows: &[Value]) -> Vec<&str> {
         }
     }
     columns
+}
+
+/// A value of an object: a list of texts has a line for each.
+fn lines(value: &Value) -> String {
+    match value.as_sequence() {
+        Some(all) if all.iter().all(Value::is_string) => all.iter().map(plain).collect::<Vec<_>>().join("\n"),
+        _ => plain(value),
+    }
 }
 
 /// One cell: text as it is, anything else as JSON; characters that could move the cursor are shown, not sent.
@@ -167,6 +200,31 @@ mod tests {
         let text = render(b"{\"name\":\"a\\u001b[2Jb\",\"meta\":{\"x\":1}}", Format::Table, false).unwrap();
         let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(words, [["NAME", "a\u{fffd}[2Jb"], ["META", "{\"x\":1}"]]);
+    }
+
+    #[test]
+    fn lists_of_objects_inside_have_tables_of_their_own() {
+        let status =
+            br#"{"time":"now","instances":[{"alias":"all","lag":3,"destinations":[{"name":"nas"},{"name":"s3"}]}],
+            "warnings":["one","two"],"alarms":[]}"#;
+        let text = render(status, Format::Table, false).unwrap();
+        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let wanted: [&[&str]; 12] = [
+            &["TIME", "now"],
+            &["WARNINGS", "one"],
+            &["two"],
+            &["ALARMS"],
+            &[],
+            &["INSTANCES"],
+            &["ALIAS", "LAG"],
+            &["all", "3"],
+            &[],
+            &["DESTINATIONS", "OF", "all"],
+            &["NAME"],
+            &["nas"],
+        ];
+        assert_eq!(words[..12], wanted);
+        assert_eq!(words[12..], [["s3"]]);
     }
 
     #[test]

@@ -71,10 +71,11 @@ pub fn run(task: &str) -> Outcome {
         .note(format!("{} s CPU", number(spent.cpu)))
         .print();
     peak(&format!("verify a stream of {keys} keys"), resident)?;
-    let resident = peak_reset()?;
+    let (resident, mut opened) = (peak_reset()?, 0.0);
     let (report, spent) = timed(|| {
         let begun = Instant::now();
         let point = point::open(&opener, &stream, Until::Newest, &task.spool)?;
+        opened = memory(std::process::id(), "VmHWM")?;
         let elapsed = || begun.elapsed().as_millis() as u64;
         let order = Drill {
             point: &point,
@@ -90,7 +91,12 @@ pub fn run(task: &str) -> Outcome {
         return Err("the drill proved nothing".into());
     }
     Figure::new(format!("drill of the newest point of {keys} keys: keys a second"), keys as f64 / spent.wall, "/s")
-        .note(format!("{} s, {} s CPU", number(spent.wall), number(spent.cpu)))
+        .note(format!(
+            "{} s, {} s CPU; {} MiB at most until the point was there",
+            number(spent.wall),
+            number(spent.cpu),
+            number(opened)
+        ))
         .print();
     peak(&format!("drill of {keys} keys"), resident)
 }

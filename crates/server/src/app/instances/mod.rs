@@ -7,7 +7,7 @@ mod retention;
 pub mod view;
 pub mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyark_api::backup_instances::{
     BackupInstance, BackupInstanceExtract, BackupInstanceGet, BackupInstanceList, BackupInstancePoints,
@@ -277,6 +277,19 @@ impl Ctx {
     }
 }
 
+impl Core {
+    /// The backup keys that have doors into a stream, and whether each of its epochs has one that is here.
+    fn doors_of(&self, catalogue: &Catalogue) -> (Vec<String>, bool) {
+        let (mut keys, mut epochs) = (BTreeSet::new(), BTreeMap::new());
+        for door in &catalogue.epochs {
+            let here = self.load::<BackupKeyHeader>(DomainId::ROOT, door.backup_key).is_ok();
+            keys.insert(door.backup_key.to_string());
+            *epochs.entry(door.epoch).or_insert(false) |= here;
+        }
+        (keys.into_iter().collect(), epochs.into_values().all(|opens| opens))
+    }
+}
+
 impl Handle<BackupInstancePoints> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstancePoints) -> Result<Reply<Page<PointStretch>>> {
         let stored = ctx.instance_load(&r.id)?;
@@ -288,6 +301,7 @@ impl Handle<BackupInstancePoints> for App {
                 let catalogue = Catalogue::read(core.destination_open(&there.stored)?.as_ref(), there.place)?;
                 let fulls = catalogue.fulls.iter().map(|f| f.found.size);
                 let bytes: u64 = fulls.chain(catalogue.segments.iter().map(|s| s.found.size)).sum();
+                let (backup_keys, opens) = core.doors_of(&catalogue);
                 let shown = catalogue.points().into_iter().filter(|stretch| stretch.known_until >= start);
                 all.extend(shown.map(|stretch| PointStretch {
                     destination: there.name.clone(),
@@ -298,6 +312,8 @@ impl Handle<BackupInstancePoints> for App {
                     full_archives: catalogue.fulls.len() as u64,
                     segments: catalogue.segments.len() as u64,
                     bytes,
+                    backup_keys: backup_keys.clone(),
+                    opens,
                 }));
             }
             Ok(all)

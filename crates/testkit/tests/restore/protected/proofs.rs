@@ -282,7 +282,18 @@ fn another_backup_key_opens_what_was_sent_and_the_old_one_loses_its_doors() {
         let begun = server.admin.post(&path, fields).ok(202);
         job_ended(&server.admin, &text(&begun, "jobId"))["result"].clone()
     };
+    let doors = || {
+        server.admin.renew();
+        let points = server.admin.get(&format!("/v1/backup-instances/{id}/points")).ok(200);
+        let point = &points["resources"][0];
+        let mut keys: Vec<_> =
+            point["backupKeys"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().to_owned()).collect();
+        keys.sort();
+        (keys, point["opens"].as_bool().unwrap())
+    };
+    assert_eq!(doors(), (vec![old.clone()], true));
     let done = rotate(json!({ "backupKey": new }));
+    assert_eq!(doors(), (vec![old.clone(), new.clone()], true));
     assert_eq!(
         (&done["epochs"], &done["made"], done["oldDoors"].as_array().unwrap().len()),
         (&json!(3), &json!(3), 1),
@@ -304,6 +315,9 @@ fn another_backup_key_opens_what_was_sent_and_the_old_one_loses_its_doors() {
         .map(|p| std::fs::read(p).unwrap());
     let after: Vec<_> = after.collect();
     assert!(before.iter().all(|bytes| after.contains(bytes)));
+    assert_eq!(doors(), (vec![new.clone()], true));
+    server.admin.delete(&format!("/v1/backupkeys/{new}?force=true&confirm={new}")).ok(204);
+    assert_eq!(doors(), (vec![new.clone()], false), "only with the file that was taken away");
     drop(server);
     let place = Local::open(&there).unwrap();
     let recover = |name: &str, file| {
