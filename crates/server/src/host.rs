@@ -26,27 +26,27 @@ impl Host {
     pub async fn start(settings: Settings, clock: Clock) -> Result<Host, BootError> {
         let folder = Folder::at(&settings.data);
         let now = clock();
-        let booted = boot::boot(&settings, now)?;
-        housekeeping::tidy(&booted.core, &folder, now)?;
+        let boot::Booted { core, first_password } = boot::boot(&settings, now)?;
         let write = |path: std::path::PathBuf, bytes: &[u8]| {
             std::fs::write(&path, bytes).map_err(|source| BootError::Io { path, source })
         };
-        write(folder.anchor(), &booted.core.anchor.to_json())?;
+        write(folder.anchor(), &core.anchor.to_json())?;
         let acceptor = match settings.tls {
             false => None,
             true => {
-                let (authority, own) = boot::tls_identity(&booted.core, &settings, now)?;
+                let (authority, own) = boot::tls_identity(&core, &settings, now)?;
                 write(folder.authority(), authority.as_bytes())?;
                 Some(tls::acceptor(&own)?)
             }
         };
-        let fingerprint = booted.core.anchor.fingerprint();
+        let fingerprint = core.anchor.fingerprint();
         let listen = settings.listen;
-        let app = Arc::new(App::new(booted.core, folder, settings, clock, timer())?);
+        let app = Arc::new(App::new(core, folder, settings, clock, timer())?);
+        housekeeping::tidy(&app)?;
         let server =
             Server::bind(app.clone(), acceptor).await.map_err(|source| BootError::Listen { listen, source })?;
         housekeeping::look(&app)?;
-        Ok(Host { app, server, first_password: booted.first_password, fingerprint })
+        Ok(Host { app, server, first_password, fingerprint })
     }
 
     /// Serves until `stop` resolves; then every request that was taken is answered and the store is closed.

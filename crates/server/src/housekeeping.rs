@@ -31,7 +31,10 @@ const WEBHOOK_LOOK: Duration = Duration::from_secs(10);
 const ROUNDS_AN_HOUR: u32 = 60;
 
 /// At the start: whatever was under way when the server stopped has failed, and left nothing behind.
-pub fn tidy(core: &Core, folder: &Folder, now: Time) -> Result<()> {
+pub fn tidy(app: &App) -> Result<()> {
+    let (core, folder, now) = (&*app.core()?, &app.folder, app.now());
+    // Before anything that carries its time.
+    app.clock_note(core)?;
     let interrupted = "the server stopped while it ran; nothing of it remains, start it again";
     let mut writes = Vec::new();
     for stored in core.load_all::<BackupHeader>(DomainId::ROOT)? {
@@ -103,6 +106,7 @@ pub fn chores(app: &App, core: &Core, now: Time) -> Result<u64> {
     if core.rolled_back().is_some() {
         return Ok(0);
     }
+    app.clock_note(core)?;
     let ended = expire(core, app.believed())?;
     app.protection.purge_shipped(core, app.settings.max_lag(), now)?;
     Ok(ended)
@@ -114,6 +118,9 @@ pub fn stop(app: &App) {
     let Ok(core) = app.core() else { return };
     if let Err(e) = core.uses_note_all(app.now()) {
         tracing::warn!(error = %e, "the last uses of keys were not noted");
+    }
+    if let Err(e) = app.clock_note(&core) {
+        tracing::warn!(error = %e, "what is believed of the clock was not noted");
     }
 }
 
@@ -162,11 +169,14 @@ async fn usage_keep(app: &Arc<App>, anchored: u64) -> u64 {
 
 /// The steps of protection that are due now.
 fn protection_due(app: &App) -> Result<Vec<Step>> {
-    let now = app.now();
+    let (core, now) = (app.core()?, app.now());
+    if let Err(e) = app.clock_note_begun(&core) {
+        tracing::error!(error = %e, "that the clock is doubted was not noted; a minute from now it is tried again");
+    }
     let day = app.settings.time_zone.midnight(now);
     let ground =
         Ground { spool: app.folder.spool(), audit_days: app.settings.audit_days, day, believed: app.believed() };
-    app.protection.due(&app.core()?, &ground, now)
+    app.protection.due(&core, &ground, now)
 }
 
 /// At the start: asks every destination at once how far this system is there. Writes wait for the answers, or for the first that

@@ -77,7 +77,6 @@ impl Running {
         }
         let (turned, timed) = (clock.clone(), clock.clone());
         let folder = Folder::at(&settings.data);
-        housekeeping::tidy(&booted.core, &folder, now).expect("a start tidies up");
         let app = App::new(
             booted.core,
             folder,
@@ -86,6 +85,7 @@ impl Running {
             Arc::new(move || timed.elapsed()),
         );
         let app = Arc::new(app.expect("a usage log that opens"));
+        housekeeping::tidy(&app).expect("a start tidies up");
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let server = runtime.block_on(Server::bind(app.clone(), acceptor)).expect("a free port");

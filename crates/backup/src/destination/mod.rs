@@ -138,8 +138,8 @@ pub trait Destination: Send + Sync {
         1
     }
 
-    /// Bytes of an object of such a size that each of them takes at a time.
-    fn stretch(&self, _size: u64) -> u64 {
+    /// Bytes of one object that each of them takes at a time.
+    fn stretch(&self) -> u64 {
         STRETCH
     }
 
@@ -331,13 +331,13 @@ impl Write for FileFrom<'_> {
 pub fn fetch(place: &dyn Destination, found: &Found, into: &Path) -> Result<(), DestinationError> {
     let io = |e: io::Error| DestinationError::Other(format!("{}: {e}", into.display()));
     let file = File::create_new(into).map_err(io)?;
-    let (next, stretch) = (AtomicU64::new(0), place.stretch(found.size));
+    let (next, stretch) = (AtomicU64::new(0), place.stretch());
     let work = || loop {
-        let start = next.fetch_add(stretch, Ordering::Relaxed);
+        let start = next.fetch_add(stretch.min(found.size), Ordering::Relaxed);
         if start >= found.size {
             return Ok(());
         }
-        let range = start..found.size.min(start + stretch);
+        let range = start..found.size.min(start.saturating_add(stretch));
         let kept = place.read_into(&found.name, range, &mut FileFrom { file: &file, at: start });
         if kept.is_err() {
             // The others need not go on.

@@ -20,10 +20,8 @@ use super::{Content, Destination, DestinationError, Found, PART, check_name};
 use crate::network::runtime;
 use crate::ssh::Connection;
 
-/// Reads that go over the connection at once: one alone does not fill it.
+/// Files that are read at once: each is opened and asked once before its bytes come one behind the other.
 const AT_ONCE: usize = 4;
-/// A file is opened and asked once before its bytes come one behind the other: so many are worth that.
-const WORTH_OPENING: u64 = 8 << 20;
 
 /// Objects as files below a folder that exists there.
 pub struct Sftp {
@@ -272,8 +270,9 @@ impl Destination for Sftp {
         AT_ONCE
     }
 
-    fn stretch(&self, size: u64) -> u64 {
-        size.div_ceil(AT_ONCE as u64).max(WORTH_OPENING)
+    fn stretch(&self) -> u64 {
+        // One reader fills the connection: the requests of several get into each other's way.
+        u64::MAX
     }
 
     fn describe(&self) -> String {

@@ -195,8 +195,8 @@ where
         self.pacer.parallelism.map_or(self.inner.parallelism(), |n| n as usize)
     }
 
-    fn stretch(&self, size: u64) -> u64 {
-        self.inner.stretch(size)
+    fn stretch(&self) -> u64 {
+        self.inner.stretch()
     }
 
     fn describe(&self) -> String {

@@ -155,7 +155,7 @@ impl Connection {
         channel.request_subsystem(true, "sftp").await.map_err(lost)?;
         let config = russh_sftp::client::Config {
             max_write_packet_len: PACKET,
-            max_concurrent_reads: 32,
+            max_concurrent_reads: 64,
             max_concurrent_writes: 32,
             request_timeout_secs: ANSWER.as_secs(),
             ..russh_sftp::client::Config::default()

@@ -140,7 +140,7 @@ impl App {
         timer: Timer,
     ) -> std::result::Result<App, UsageError> {
         let room = Room { reserve: settings.disk_reserve, free_space: keyark_store::Options::default().free_space };
-        let watch = ClockWatch::new(core.store.head().time, clock(), timer());
+        let watch = ClockWatch::new(core.clock_known(), clock(), timer());
         let usage = UsageLog::open(&folder.usage(), settings.audit == AuditMode::BeforeAnswer, room)?;
         Ok(App {
             core: RwLock::new(Some(Arc::new(core))),

@@ -128,7 +128,8 @@ impl Handle<ClockAccept> for App {
         let what = format!("retention and expiry will delete by this machine's clock, which shows {now}");
         confirmed(r.confirm.as_deref(), &["accept"], &what)?;
         ctx.commit_in(DomainId::ROOT, now.to_string(), vec![], vec![]).await?;
-        self.watch.accept(now, (self.timer)());
+        let (app, core) = (ctx.app.clone(), ctx.core.clone());
+        tokio::task::spawn_blocking(move || app.clock_accept(&core)).await.map_err(AppError::internal)??;
         Ok(Reply::json(ctx.info()?))
     }
 }
