@@ -1,10 +1,14 @@
 //! docs/lose-a-data-centre.md, command for command: prepared, proven, the machine lost, and everything back.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+mod serving;
+
 use keyark_testkit::s3::{self, S3Server};
+
+use serving::{Serving, program};
 
 /// The blocks of commands in the page; a line that ends in a backslash goes on.
 fn blocks(page: &str) -> Vec<Vec<String>> {
@@ -27,11 +31,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// `bash -c LINE` in a home of its own.
     fn bash(&self, line: &str) -> Command {
-        let binary = Path::new(env!("CARGO_BIN_EXE_keyark")).parent().expect("a folder");
-        let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
-        let mut command = Command::new("bash");
-        command.args(["-c", line]).current_dir(self.home).stdin(Stdio::null());
-        command.env("HOME", self.home).env("PATH", path).env("AWS_ENDPOINT_URL", self.value("endpoint"));
+        let mut command = program("bash", self.home);
+        command.args(["-c", line]).env("AWS_ENDPOINT_URL", self.value("endpoint"));
         command.env("AWS_ACCESS_KEY_ID", s3::ACCESS).env("AWS_SECRET_ACCESS_KEY", s3::SECRET);
         command
     }
@@ -52,35 +53,14 @@ impl Reader<'_> {
     }
 }
 
-/// A server, ended when the test is.
-struct Serving(Child);
-
-impl Serving {
-    /// `--listen` on a free port; its address goes to the file `url`, its anchor to `anchor`.
-    fn start(reader: &Reader<'_>, line: &str) -> Serving {
-        let line = format!("exec {line} --no-tls --listen 127.0.0.1:0 >serve.log 2>&1");
-        let _ = std::fs::remove_file(reader.home.join("serve.log"));
-        let serving = Serving(reader.bash(&line).spawn().unwrap());
-        let until = Instant::now() + Duration::from_secs(60);
-        loop {
-            let said = std::fs::read_to_string(reader.home.join("serve.log")).unwrap_or_default();
-            let word = |word: &str| Some(said.split_once(word)?.1.split_whitespace().next()?.to_owned());
-            if let (Some(url), Some(anchor)) = (word("Keyark serves at "), word("anchor ")) {
-                std::fs::write(reader.home.join("url"), url).unwrap();
-                std::fs::write(reader.home.join("anchor"), anchor).unwrap();
-                return serving;
-            }
-            assert!(Instant::now() < until, "it did not start: {said}");
-            std::thread::yield_now();
-        }
+/// Does a line that serves, on a free port; its address goes to the file `url`, its anchor to `anchor`.
+fn serve(reader: &Reader<'_>, line: &str) -> Serving {
+    let line = format!("exec {line} --no-tls --listen 127.0.0.1:0 2>>serve.log");
+    let serving = Serving::start(&mut reader.bash(&line), "anchor ");
+    for (name, word) in [("url", "Keyark serves at"), ("anchor", "anchor")] {
+        std::fs::write(reader.home.join(name), serving.said(word)).unwrap();
     }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    serving
 }
 
 #[test]
@@ -115,7 +95,7 @@ fn the_page_for_that_night_is_true_word_for_word() {
             ),
         ],
     };
-    let serving = Serving::start(&reader, "keyark serve --data keyark-data");
+    let serving = serve(&reader, "keyark serve --data keyark-data");
     reader.does("keyark self changepw --url $(cat url) --username admin --password-file keyark-data/first-password --new-password-file password");
     reader.does("keyark login --user admin");
     for line in before {
@@ -158,8 +138,8 @@ fn the_page_for_that_night_is_true_word_for_word() {
     assert!(reader.does(&points[0]).contains("KNOWNUNTIL"), "the page explains this column");
     reader.filled.push(filled("2026-05-01T02:59:59Z", point["to"].as_str().unwrap()));
     reader.does(&recover[0]);
-    let [serve, login, list] = &look[..] else { panic!("{look:?}") };
-    let _serving = Serving::start(&reader, serve);
+    let [serving, login, list] = &look[..] else { panic!("{look:?}") };
+    let _serving = serve(&reader, serving);
     reader.does(login);
     let keys = reader.does(list);
     assert!(keys.contains("precious") && keys.contains("later"), "{keys}");

@@ -14,6 +14,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
 mod mask;
+mod serving;
 
 use keyark_testkit::ssh::{self, SshServer};
 
@@ -59,19 +60,10 @@ fn written(exchanges: &[Exchange]) -> String {
     exchanges.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
-/// A program that finds the binary, lives in `home`, and sees nothing of this machine's settings.
+/// A program in this home that knows these values.
 fn program(name: impl AsRef<OsStr>, home: &Path, values: &Values) -> Command {
-    let binary = Path::new(env!("CARGO_BIN_EXE_keyark")).parent().expect("a binary stands in a folder").to_owned();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(std::iter::once(binary).chain(std::env::split_paths(&path))).unwrap();
-    let mut command = Command::new(name);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("KEYARK") || name.to_string_lossy().starts_with("XDG") {
-            command.env_remove(name);
-        }
-    }
-    command.current_dir(home).env("HOME", home).env("PATH", path).env("LC_ALL", "C").envs(values);
-    command.stdin(Stdio::null());
+    let mut command = serving::program(name, home);
+    command.env("LC_ALL", "C").envs(values);
     command
 }
 

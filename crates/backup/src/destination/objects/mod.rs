@@ -22,6 +22,7 @@ use object_store::{
 
 pub use self::azure::{azure, is_signature, signature_end};
 pub use self::s3::s3;
+pub use self::versions::versions;
 use super::tree::folder_of;
 use super::{Content, Destination, DestinationError, Found, check_folder, check_name};
 use crate::network::runtime;

@@ -123,7 +123,7 @@ fn free(words: &Words, name: &str, headers: &HeaderMap) -> Result<Option<String>
 }
 
 /// The ids of versions and of marks of deletion of one key, out of a list of S3; keys here have nothing that XML would write otherwise.
-fn versions(page: &str, key: &str) -> Vec<String> {
+pub fn versions(page: &str, key: &str) -> Vec<String> {
     let mut ids = Vec::new();
     for tag in ["Version", "DeleteMarker"] {
         let (begin, end) = (format!("<{tag}>"), format!("</{tag}>"));

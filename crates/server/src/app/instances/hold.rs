@@ -3,14 +3,15 @@
 use keyark_api::ErrorCode;
 use keyark_api::backup_instances::BackupInstance;
 use keyark_api::holds::{BackupInstanceHold, BackupInstanceLift};
+use keyark_backup::stream::retain;
 use keyark_model::DomainId;
 use keyark_model::access::Right;
-use keyark_model::protection::{InstanceHeader, LegalHold};
+use keyark_model::protection::{InstanceHeader, InstanceState, LegalHold};
 
-use super::Instance;
+use super::{Instance, There};
 use crate::app::ctx::{Ctx, confirmed};
 use crate::app::error::{AppError, Result};
-use crate::app::{App, Handle, Reply};
+use crate::app::{App, Content, Handle, Reply};
 
 /// Characters of a reason.
 const REASON: std::ops::RangeInclusive<usize> = 3..=1000;
@@ -41,6 +42,28 @@ impl Ctx {
     }
 }
 
+impl Ctx {
+    /// Says at every destination that an instance is held; gives those where it could not be said.
+    async fn hold_said(&self, stored: &Instance) -> Result<Vec<String>> {
+        let (mut there, core, now) = (self.there(stored, None)?, self.core.clone(), self.now);
+        there.retain(|t| t.place.incarnation == core.incarnation);
+        let say = move |there: &There| -> Result<()> {
+            let place = core.destination_open(&there.stored)?;
+            if !retain::held(place.as_ref(), there.place, &core.anchor)? {
+                retain::hold(place.as_ref(), there.place, &core.signer, now)?;
+            }
+            Ok(())
+        };
+        let unsaid = move |there: There| {
+            let e = say(&there).err()?;
+            let what = "whoever deletes there knows nothing of the hold: when the destination is back, lift it and set it again";
+            Some(format!("hold_not_said: {}: {}; {what}", there.name, e.message))
+        };
+        let told = tokio::task::spawn_blocking(move || there.into_iter().filter_map(unsaid).collect());
+        told.await.map_err(AppError::internal)
+    }
+}
+
 impl Handle<BackupInstanceHold> for App {
     async fn handle(&self, ctx: &Ctx, r: BackupInstanceHold) -> Result<Reply<BackupInstance>> {
         let stored = ctx.instance_to_hold(&r.id)?;
@@ -56,7 +79,15 @@ impl Handle<BackupInstanceHold> for App {
         let caller = ctx.caller()?;
         let by = format!("{} ({})", caller.username, caller.actor());
         let hold = Some(LegalHold { reason: reason.into(), by, since: ctx.now });
-        ctx.instance_commit(&stored, &InstanceHeader { hold, ..stored.header.clone() }).await
+        let mut reply = ctx.instance_commit(&stored, &InstanceHeader { hold, ..stored.header.clone() }).await?;
+        // The shipping step says it where it ships; an instance that has expired ships nothing.
+        if stored.header.state(ctx.now) != InstanceState::Enabled {
+            let unsaid = ctx.hold_said(&stored).await?;
+            if let Content::Json(shown) = &mut reply.content {
+                shown.warnings.extend(unsaid);
+            }
+        }
+        Ok(reply)
     }
 }
 

@@ -109,15 +109,23 @@ impl Ctx {
 
     pub fn instance_shown(&self, stored: &Instance) -> Result<BackupInstance> {
         let h = &stored.header;
-        let mut destinations = Vec::new();
+        let (mut destinations, mut warnings) = (Vec::new(), Vec::new());
         let mut untils: Vec<Option<Time>> = Vec::new();
         for id in h.order.iter().flat_map(|o| &o.destinations) {
-            let name = self.core.load::<DestinationHeader>(DomainId::ROOT, *id).map(|d| d.header.name.clone());
+            let destination = self.core.load::<DestinationHeader>(DomainId::ROOT, *id).ok().map(|d| d.header.clone());
+            if let Some(d) = &destination
+                && let Some(lock) = d.lock.filter(|lock| lock.days < h.range_days)
+            {
+                let (name, days, range) = (&d.name, lock.days, h.range_days);
+                warnings.push(format!(
+                    "lock_too_short: {name} locks for {days} days, and the range is {range}: give the destination as many lockDays"
+                ));
+            }
             let told = h.order.as_ref().map(|o| self.app.protection.told(&self.core, o, *id)).unwrap_or_default();
             untils.push(told.until);
             destinations.push(InstanceDestination {
                 id: id.to_string(),
-                name: name.unwrap_or_default(),
+                name: destination.map(|d| d.name).unwrap_or_default(),
                 protected_until: told.until,
                 lag: told.until.map(|t| (self.now.0 - t.0).max(0) / 1_000_000),
                 objects: told.objects,
@@ -129,7 +137,6 @@ impl Ctx {
             });
         }
         let protected_until = h.order.as_ref().and_then(|o| protected_until(o, untils.into_iter()));
-        let mut warnings = Vec::new();
         if h.state(self.now) == InstanceState::Disabled {
             warnings.push("not_protected: it is disabled; enable it with a destination and a backup key".into());
         }

@@ -122,3 +122,36 @@ fn a_hold_is_set_by_who_administers_and_survives_a_restore_of_the_system() {
     assert_eq!(job_ended(&server.admin, &text(&begun, "jobId"))["status"], "completed");
     server.admin.post(&path, json!({ "reason": "late" })).fails(ErrorCode::Conflict, "nothing that could be held");
 }
+
+#[test]
+fn a_hold_of_an_instance_that_has_expired_is_said_where_things_are_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start();
+    backup_key(&server.admin, "system");
+    let (near, far) = (folder.path().join("near"), folder.path().join("far"));
+    destination(&server, "near", &near);
+    destination(&server, "far", &far);
+    let fields = json!({ "type": "system", "alias": "all", "rangeDays": 7, "durationDays": 30 });
+    server.admin.post("/v1/backup-instances", fields).ok(201);
+    server.admin.post("/v1/backup-instances/all/enable", json!({ "destinations": ["near", "far"] })).ok(200);
+    server.protect();
+    server.advance_days(31);
+    server.admin.renew();
+    std::fs::rename(&far, folder.path().join("away")).unwrap();
+    let path = "/v1/backup-instances/all/hold";
+    let held = server.admin.post(path, json!({ "reason": "case 4711" })).ok(200);
+    assert_eq!(held["state"], "expired");
+    let warnings = held["warnings"].to_string();
+    assert!(warnings.contains("hold_not_said: far: ") && !warnings.contains("near"), "{warnings}");
+    std::fs::rename(folder.path().join("away"), &far).unwrap();
+    let said = |there: &std::path::Path| {
+        let place = Local::open(there).unwrap();
+        let stream = survey(&place).unwrap().remove(0).catalogue.place;
+        retain::held(&place, stream, &server.app().core().unwrap().anchor).unwrap()
+    };
+    assert_eq!((said(&near), said(&far)), (true, false));
+    server.admin.delete(&format!("{path}?confirm=all")).ok(200);
+    let held = server.admin.post(path, json!({ "reason": "case 4711" })).ok(200);
+    assert!(!held["warnings"].to_string().contains("hold_not_said"), "{held}");
+    assert_eq!((said(&near), said(&far)), (true, true));
+}

@@ -280,6 +280,12 @@ fn what_is_locked_stays_and_a_reset_says_until_when() {
     let id = protected(&server.admin, "system", &["s3"]);
     server.protect();
     let path = format!("/v1/backup-instances/{id}");
+    let too_short =
+        || instance(&server.admin, &id)["warnings"].to_string().contains("lock_too_short: s3 locks for 30 days");
+    assert!(!too_short());
+    let longer = instance(&server.admin, &id)["rangeDays"].as_u64().unwrap().max(30) + 1;
+    server.admin.post(&format!("{path}/extend"), json!({ "rangeDays": longer })).ok(200);
+    assert!(too_short());
     let reset = || server.admin.post(&format!("{path}/reset"), json!({ "confirm": "all" }));
     reset().fails(ErrorCode::Conflict, "nothing was deleted: at \"s3\"");
     reset().fails(ErrorCode::Conflict, ".keyark is locked there until 2");
