@@ -11,6 +11,7 @@ pub mod people;
 pub mod position;
 pub mod protection;
 pub mod record;
+pub mod schedule;
 pub mod ssh;
 pub mod system;
 pub mod time;

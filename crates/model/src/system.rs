@@ -142,6 +142,18 @@ pub enum BackupStatus {
     Canceled,
 }
 
+impl BackupStatus {
+    /// The same of a job, in the words of the wire.
+    pub fn of_job(self) -> &'static str {
+        match self {
+            BackupStatus::InProgress => "in_progress",
+            BackupStatus::Completed => "completed",
+            BackupStatus::Failed => "failed",
+            BackupStatus::Canceled => "aborted",
+        }
+    }
+}
+
 /// A long-running operation and how it ended. Its record stands in root.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct JobHeader {

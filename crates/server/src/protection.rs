@@ -15,7 +15,7 @@ use keyark_model::system::{BackupKeyHeader, NodeHeader};
 use keyark_model::{DomainId, Id, Incarnation, Kind, Time};
 
 pub use self::look::LOOK_LONGEST;
-pub use self::retention::{Holds, Retained};
+pub use self::retention::{Readers, Retained};
 use crate::app::core::Core;
 use crate::app::error::Result;
 use crate::app::records::Stored;
@@ -66,9 +66,8 @@ type Place = (Incarnation, uuid::Uuid, Id);
 #[derive(Default)]
 pub struct Protection {
     pairs: Mutex<BTreeMap<Place, Arc<Pair>>>,
-    pub holds: Holds,
-    /// Up to which entry of which life the log was looked through for what was destroyed.
-    purged: Mutex<Option<(Incarnation, u64)>>,
+    pub readers: Readers,
+    purged: Mutex<Option<Purged>>,
 }
 
 impl Core {
@@ -144,6 +143,18 @@ impl Protection {
     }
 }
 
+/// Up to which entry of which life the log was looked through for what was destroyed, and up to which that is written down.
+struct Purged {
+    life: Incarnation,
+    upto: u64,
+    marked: u64,
+}
+
+/// What a mark says, if it is of this life.
+fn marked(core: &Core, mark: &Stored<NodeHeader>) -> Option<u64> {
+    mark.header.public.strip_prefix(&format!("{} ", core.incarnation))?.parse().ok()
+}
+
 /// The node record that says up to which entry of which life the log was looked through.
 const PURGED: &str = "purged";
 /// Entries between two such marks: so many are looked through once more after a start.
@@ -157,20 +168,23 @@ impl Protection {
     /// destination has not taken it for `max_lag` seconds: that one needs a full archive then, and begins with one, since a
     /// day has passed. A start begins where the last mark stands; forgetting twice is forgetting once.
     pub fn purge_shipped(&self, core: &Core, max_lag: i64, now: Time) -> Result<()> {
-        let mut upto = core.store.head().seq;
-        let old = core.store.audit_start(now.plus_seconds(-max_lag))?;
+        let head = core.store.head().seq;
+        let mut upto = head;
         for (_, order) in core.enabled(now)? {
             for destination in &order.destinations {
-                upto = upto.min(self.told(core, &order, *destination).shipped.unwrap_or(0).max(old));
+                upto = upto.min(self.told(core, &order, *destination).shipped.unwrap_or(0));
             }
         }
+        if upto < head {
+            upto = upto.max(core.store.audit_start(now.plus_seconds(-max_lag))?).min(head);
+        }
         let mut purged = lock(&self.purged);
-        let mark = core.load_named::<NodeHeader>(DomainId::ROOT, PURGED).ok();
-        let marked =
-            mark.as_ref().and_then(|m| m.header.public.strip_prefix(&format!("{} ", core.incarnation))?.parse().ok());
-        let from = match *purged {
-            Some((life, seq)) if life == core.incarnation => seq,
-            _ => marked.unwrap_or(core.store.base()?.seq),
+        let (from, marked) = match *purged {
+            Some(Purged { life, upto, marked }) if life == core.incarnation => (upto, marked),
+            _ => {
+                let marked = core.load_named::<NodeHeader>(DomainId::ROOT, PURGED).ok().and_then(|m| marked(core, &m));
+                (marked.unwrap_or(core.store.base()?.seq), marked.unwrap_or(0))
+            }
         };
         let mut after = from;
         while after < upto {
@@ -187,15 +201,16 @@ impl Protection {
             }
         }
         let done = from.max(upto);
-        *purged = Some((core.incarnation, done));
-        if done >= marked.unwrap_or(0) + PURGED_STEP {
+        let due = done >= marked + PURGED_STEP;
+        if due {
             let header = NodeHeader { name: PURGED.into(), public: format!("{} {done}", core.incarnation) };
-            let write = match &mark {
-                Some(stored) => core.put_header(stored, &header)?,
-                None => core.put(DomainId::ROOT, Core::new_id(now), 1, &header, b"")?,
+            let write = match core.load_named::<NodeHeader>(DomainId::ROOT, PURGED) {
+                Ok(stored) => core.put_header(&stored, &header)?,
+                Err(_) => core.put(DomainId::ROOT, Core::new_id(now), 1, &header, b"")?,
             };
             core.commit_as_system(now, DomainId::ROOT, "log_purged", vec![], vec![write])?;
         }
+        *purged = Some(Purged { life: core.incarnation, upto: done, marked: if due { done } else { marked } });
         Ok(())
     }
 }
@@ -221,7 +236,7 @@ fn waits(until: &AtomicI64, now: Time, longest: i64) -> bool {
 /// One step that is due.
 pub struct Step {
     ground: Ground,
-    holds: Holds,
+    readers: Readers,
     core: Arc<Core>,
     instance: Stored<InstanceHeader>,
     order: Order,
@@ -249,7 +264,7 @@ impl Protection {
                 let instance = Stored { record: instance.record.clone(), header: instance.header.clone() };
                 steps.push(Step {
                     ground: ground.clone(),
-                    holds: self.holds.clone(),
+                    readers: self.readers.clone(),
                     core: core.clone(),
                     instance,
                     order: order.clone(),
@@ -327,7 +342,7 @@ impl Step {
                 self.pair.retained.store(turn, Ordering::Release);
             }
             let (id, now) = (self.instance.id(), self.ground.believed);
-            let done = self.holds.retain(core, id, place.as_ref(), stream, now);
+            let done = self.readers.retain(core, id, place.as_ref(), stream, now);
             for reason in done.map_err(|e| format!("retention: {e}"))?.kept {
                 tracing::info!(destination = %self.destination, %reason, "retention left an object");
             }

@@ -152,8 +152,8 @@ pub trait Destination: Send + Sync {
 pub enum Content<'a> {
     Bytes(&'a [u8]),
     File(&'a Path),
-    /// Another content, no faster than this lets as many bytes pass.
-    Paced(&'a Content<'a>, &'a (dyn Fn(u64) + Sync)),
+    /// Another content, no faster than this lets as many bytes pass, and no further than it does.
+    Paced(&'a Content<'a>, &'a (dyn Fn(u64) -> io::Result<()> + Sync)),
 }
 
 impl<'a> Content<'a> {
@@ -192,13 +192,13 @@ impl<'a> Content<'a> {
 
 struct PacedRead<'a> {
     inner: Box<dyn Read + Send + 'a>,
-    pace: &'a (dyn Fn(u64) + Sync),
+    pace: &'a (dyn Fn(u64) -> io::Result<()> + Sync),
 }
 
 impl Read for PacedRead<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        (self.pace)(count as u64);
+        (self.pace)(count as u64)?;
         Ok(count)
     }
 }

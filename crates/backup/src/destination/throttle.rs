@@ -146,7 +146,10 @@ where
 {
     fn create(&self, name: &str, content: Content<'_>) -> Result<(), DestinationError> {
         let _turn = self.pacer.begin();
-        let pace = |count| self.pacer.bytes(self.pacer.sent.as_ref(), count);
+        let pace = |count| {
+            self.pacer.bytes(self.pacer.sent.as_ref(), count);
+            Ok(())
+        };
         self.inner.create(name, Content::Paced(&content, &pace))
     }
 

@@ -1,5 +1,6 @@
 //! A file goes to another machine, and is read back there before it counts as sent.
 
+use std::io;
 use std::path::Path;
 
 use keyark_archive::ReadAt as _;
@@ -10,6 +11,7 @@ use super::{Connection, scp};
 use crate::destination::sftp::Sftp;
 use crate::destination::{Content, Destination as _, DestinationError, same};
 use crate::network::runtime;
+use crate::progress::Cancelled;
 
 /// Where files go, and what lets this system in.
 pub struct Target {
@@ -48,10 +50,19 @@ impl Target {
         }
     }
 
-    /// Sends a file under a name. One that is there with these very bytes is as good; another one is never overwritten.
-    pub fn send(&self, name: &str, file: &Path) -> Result<String, DestinationError> {
+    /// Sends a file under a name. One that is there with these very bytes is as good; another one is never overwritten. It goes on
+    /// as long as `going` says so; what is half written then goes, but what `scp` has begun comes to its end.
+    pub fn send(
+        &self,
+        name: &str,
+        file: &Path,
+        going: &(dyn Fn() -> Result<(), Cancelled> + Sync),
+    ) -> Result<String, DestinationError> {
         let path = self.path(name);
-        let content = Content::File(file);
+        let pace = |_| going().map_err(io::Error::other);
+        let (whole, stop) = (Content::File(file), |e: Cancelled| DestinationError::Other(e.to_string()));
+        let content = Content::Paced(&whole, &pace);
+        going().map_err(stop)?;
         let read_back = match self.place.protocol {
             Protocol::Sftp => {
                 let place = self.sftp();
@@ -65,6 +76,7 @@ impl Target {
                 match same_over_scp(&connection, &path, file) {
                     Err(DestinationError::NotFound(_)) => {
                         runtime()?.block_on(scp::send(&connection, &path, file))?;
+                        going().map_err(stop)?;
                         same_over_scp(&connection, &path, file)?
                     }
                     other => other?,

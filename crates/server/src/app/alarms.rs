@@ -3,7 +3,8 @@
 use keyark_api::backup_instances::BackupInstance;
 use keyark_api::protection::{Alarm, AlarmList, Protection, ProtectionStatus};
 use keyark_api::{Page, PageQuery};
-use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState, ScheduleHeader};
+use keyark_model::protection::{DestinationHeader, InstanceHeader, InstanceState};
+use keyark_model::schedule::ScheduleHeader;
 use keyark_model::{DomainId, Time};
 
 use super::core::Core;

@@ -75,6 +75,12 @@ impl std::fmt::Display for AppError {
 
 impl std::error::Error for AppError {}
 
+impl From<keyark_backup::Cancelled> for AppError {
+    fn from(e: keyark_backup::Cancelled) -> Self {
+        AppError::new(ErrorCode::Cancelled, e.to_string())
+    }
+}
+
 impl From<Fault> for AppError {
     fn from(e: Fault) -> Self {
         match e {

@@ -112,13 +112,7 @@ fn shown(app: &App, stored: &Stored<JobHeader>) -> Job {
     Job {
         id: stored.id().to_string(),
         operation: h.operation.clone(),
-        status: match app.running.status(stored.id(), h.status) {
-            BackupStatus::InProgress => "in_progress",
-            BackupStatus::Completed => "completed",
-            BackupStatus::Failed => "failed",
-            BackupStatus::Canceled => "aborted",
-        }
-        .into(),
+        status: app.running.status(stored.id(), h.status).of_job().into(),
         started_at: h.started,
         finished_at: h.finished,
         principal: h.actor.clone(),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use keyark_crypto::SecretBytes;
 use keyark_crypto::keyring::KeyringError;
 use keyark_crypto::seal::RecordName;
-use keyark_model::{DomainId, Id, Kind, Record, protection, ssh, system, webhook};
+use keyark_model::{DomainId, Id, Kind, Record, protection, schedule, ssh, system, webhook};
 use keyark_store::Write;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,7 +41,7 @@ headers! {
     system::CounterHeader: Counter;
     protection::DestinationHeader: Destination;
     protection::InstanceHeader: BackupInstance;
-    protection::ScheduleHeader: Schedule;
+    schedule::ScheduleHeader: Schedule;
     ssh::ConnectionHeader: Connection;
     webhook::WebhookHeader: Webhook;
 }

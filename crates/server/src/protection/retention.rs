@@ -17,17 +17,17 @@ const WAIT: i64 = 20 * 3600;
 
 /// Moments that something under way reads: retention leaves what they need.
 #[derive(Clone, Default)]
-pub struct Holds(Arc<Mutex<BTreeMap<u64, Time>>>);
+pub struct Readers(Arc<Mutex<BTreeMap<u64, Time>>>);
 
 /// While it lives, nothing goes that its moment needs.
-pub struct Hold {
-    holds: Holds,
+pub struct Reading {
+    readers: Readers,
     key: u64,
 }
 
-impl Drop for Hold {
+impl Drop for Reading {
     fn drop(&mut self) {
-        lock(&self.holds.0).remove(&self.key);
+        lock(&self.readers.0).remove(&self.key);
     }
 }
 
@@ -41,13 +41,13 @@ pub struct Retained {
     pub announced: Removal,
 }
 
-impl Holds {
+impl Readers {
     /// Keeps what a moment needs.
-    pub fn hold(&self, at: Time) -> Hold {
+    pub fn reads(&self, at: Time) -> Reading {
         let mut all = lock(&self.0);
         let key = all.last_key_value().map_or(0, |(key, _)| key + 1);
         all.insert(key, at);
-        Hold { holds: self.clone(), key }
+        Reading { readers: self.clone(), key }
     }
 
     /// Carries out yesterday's statement and makes today's, if there is anything to remove. Of an instance that is held nothing
@@ -70,8 +70,8 @@ impl Holds {
             }
             return Ok(Retained::default());
         }
-        let holds: Vec<Time> = lock(&self.0).values().copied().collect();
-        let (removed, kept) = retain::sweep(place, stream, &core.anchor, &holds, WAIT, now)?;
+        let read: Vec<Time> = lock(&self.0).values().copied().collect();
+        let (removed, kept) = retain::sweep(place, stream, &core.anchor, &read, WAIT, now)?;
         // Without an end to the range only what is superfluous goes.
         let keep_from = instance.header.keep_from(now).unwrap_or(Time(0));
         let announced = retain::plan(&Catalogue::read(place, stream)?, keep_from, now);

@@ -1,7 +1,9 @@
 //! Other machines over SSH, against a real OpenSSH server.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use keyark_backup::Cancelled;
 use keyark_backup::destination::sftp::Sftp;
 use keyark_backup::destination::{Content, Destination, DestinationError};
 use keyark_backup::ssh::transfer::Target;
@@ -13,6 +15,31 @@ use keyark_testkit::ssh::{PASSWORD, SMALL, SshServer};
 
 fn secret(text: &str) -> SecretBytes {
     SecretBytes::new(text.into())
+}
+
+/// Nobody stops it.
+fn going() -> Result<(), Cancelled> {
+    Ok(())
+}
+
+#[test]
+fn a_transfer_that_is_stopped_leaves_nothing_half_written() {
+    let (server, folder) = (SshServer::start(), tempfile::tempdir().unwrap());
+    let (room, file) = (server.room("room"), folder.path().join("archive"));
+    std::fs::write(&file, vec![7; 9 << 20]).unwrap();
+    let left = || std::fs::read_dir(&room).unwrap().count();
+    for (protocol, most) in [(Protocol::Sftp, 8), (Protocol::Scp, 1)] {
+        let target = Target { place: server.place(Login::Password, protocol, &room), secret: secret(PASSWORD) };
+        for after in 0..most {
+            let asked = AtomicUsize::new(0);
+            let stopped = target.send("a", &file, &|| match asked.fetch_add(1, Ordering::SeqCst) {
+                n if n < after => Ok(()),
+                _ => Err(Cancelled),
+            });
+            assert!(stopped.is_err(), "{protocol:?} {after}");
+            assert_eq!(left(), 0, "{protocol:?} {after}");
+        }
+    }
 }
 
 #[test]
@@ -99,19 +126,19 @@ fn a_file_goes_over_either_protocol_by_key_or_password_and_is_read_back() {
             let target = Target { place: server.place(login, protocol, &room), secret: word };
             target.try_out().unwrap();
             let name = format!("{protocol:?}-{login:?}");
-            let path = target.send(&name, &file).unwrap();
+            let path = target.send(&name, &file, &going).unwrap();
             assert!(std::fs::read(&path).unwrap() == bytes, "{name}");
             // Once more: these very bytes are there.
-            assert_eq!(target.send(&name, &file).unwrap(), path);
+            assert_eq!(target.send(&name, &file, &going).unwrap(), path);
             // Something else under that name stays, and it is said.
             std::fs::write(&path, b"another").unwrap();
-            let refused = target.send(&name, &file);
+            let refused = target.send(&name, &file, &going);
             assert!(matches!(&refused, Err(DestinationError::Other(why)) if why.contains("read back")), "{refused:?}");
             assert_eq!(std::fs::read(&path).unwrap(), b"another");
         }
         let nowhere = server.place(Login::Password, protocol, &room.join("nowhere"));
         let target = Target { place: nowhere, secret: secret(PASSWORD) };
-        for outcome in [target.try_out(), target.send("x", &file).map(drop)] {
+        for outcome in [target.try_out(), target.send("x", &file, &going).map(drop)] {
             assert!(outcome.is_err(), "{protocol:?}: there is no such folder");
         }
     }

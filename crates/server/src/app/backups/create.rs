@@ -281,7 +281,7 @@ impl Work {
 
     fn extract(&self, h: &BackupHeader, of: &PointOf) -> Result<Taken> {
         let place = self.core.destination_open(&of.destination)?;
-        let _hold = self.app.protection.holds.hold(of.plan.full.time);
+        let _reading = self.app.protection.readers.reads(of.plan.full.time);
         let point = self.core.opener(place.as_ref())?.point_of(
             &of.place,
             &of.plan,

@@ -168,7 +168,7 @@ impl Handle<BackupInstanceDrill> for App {
             let began = Instant::now();
             let until = at.map_or(Until::Newest, Until::Time);
             let Reached { there, destination, catalogue, plan } = core.reached(there, |c| c.plan(until))?;
-            let _hold = app.protection.holds.hold(plan.full.time);
+            let _reading = app.protection.readers.reads(plan.full.time);
             let opener = core.opener(destination.as_ref())?;
             let point = opener.point(&there.place, &plan, &app.folder.spool())?;
             let known_until = catalogue.points().last().map_or(point.time, |i| i.known_until);

@@ -22,7 +22,7 @@ impl Ctx {
             let mut told = Vec::new();
             for there in there {
                 let place = core.destination_open(&there.stored)?;
-                let done = app.protection.holds.retain(&core, id, place.as_ref(), there.place, now)?;
+                let done = app.protection.readers.retain(&core, id, place.as_ref(), there.place, now)?;
                 told.push(serde_json::json!({
                     "destination": there.name,
                     "removed": done.removed.names.len() - done.kept.len().min(done.removed.names.len()),

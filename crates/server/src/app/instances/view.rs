@@ -61,7 +61,7 @@ impl Handle<BackupInstanceData> for App {
                 Ok((first?, last?))
             })?;
             let Reached { there, destination, plan: (first, last), .. } = reached;
-            let _hold = app.protection.holds.hold(first.full.time);
+            let _reading = app.protection.readers.reads(first.full.time);
             let (opener, spool) = (core.opener(destination.as_ref())?, app.folder.spool());
             let (first, last) =
                 (opener.point(&there.place, &first, &spool)?, opener.point(&there.place, &last, &spool)?);

@@ -11,7 +11,7 @@ use keyark_api::schedules::{
     ScheduledJob, ScheduledJobList,
 };
 use keyark_api::{ErrorCode, Page, PageQuery};
-use keyark_model::protection::{Run, ScheduleHeader};
+use keyark_model::schedule::{Run, ScheduleHeader};
 use keyark_model::system::{BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id};
 
@@ -68,13 +68,8 @@ impl Ctx {
         let load = |id: Id| self.core.load::<JobHeader>(DomainId::ROOT, id).ok();
         let (job, sent) = (run.job.and_then(load), run.transfers.last().copied().and_then(load));
         let status = match (&job, run.job) {
-            (Some(job), Some(id)) => match self.app.running.status(id, job.header.status) {
-                BackupStatus::InProgress => "in_progress",
-                BackupStatus::Completed => "completed",
-                BackupStatus::Failed => "failed",
-                BackupStatus::Canceled => "aborted",
-            },
-            _ => "failed",
+            (Some(job), Some(id)) => self.app.running.status(id, job.header.status).of_job(),
+            _ => BackupStatus::Failed.of_job(),
         };
         let failure = job.map(|j| j.header.failure.clone()).filter(|f| !f.is_empty());
         let mut error = failure.unwrap_or_else(|| run.failure.clone());

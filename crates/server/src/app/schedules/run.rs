@@ -7,7 +7,7 @@ use keyark_api::backup_instances::{BackupInstanceDrill, BackupInstanceVerify};
 use keyark_api::backups::{BackupCreate, BackupDelete};
 use keyark_api::schedules::{DatabaseBackupParams, InstanceParams};
 use keyark_api::scp::BackupScp;
-use keyark_model::protection::{Run, ScheduleHeader};
+use keyark_model::schedule::{Run, ScheduleHeader};
 use keyark_model::system::{BackupHeader, BackupStatus, JobHeader};
 use keyark_model::{DomainId, Id, Time};
 

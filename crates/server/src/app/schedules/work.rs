@@ -3,7 +3,7 @@
 use keyark_api::schedules::{DatabaseBackupParams, InstanceParams, KeyRotationParams};
 use keyark_model::DomainId;
 use keyark_model::access::{Right, Role, Roles};
-use keyark_model::protection::ScheduleHeader;
+use keyark_model::schedule::ScheduleHeader;
 use serde_json::Value;
 
 use crate::app::backupkeys::{right_of, scope_of};

@@ -9,7 +9,7 @@ use keyark_api::scp::{
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_backup::ssh::transfer::Target;
 use keyark_model::DomainId;
-use keyark_model::protection::ScheduleHeader;
+use keyark_model::schedule::ScheduleHeader;
 use keyark_model::ssh::ConnectionHeader;
 
 use super::{connection_tried, password_of, place_of};

@@ -107,9 +107,8 @@ pub fn transfer_shown(app: &App, id: Id, h: &JobHeader) -> ScpTransfer {
         id: id.to_string(),
         host: told("host"),
         connection_status: match app.running.status(id, h.status) {
-            BackupStatus::InProgress => "in_progress",
-            BackupStatus::Completed => "completed",
-            BackupStatus::Failed | BackupStatus::Canceled => "failed",
+            BackupStatus::Canceled => "failed",
+            status => status.of_job(),
         }
         .into(),
         created_at: h.started,
@@ -146,8 +145,9 @@ impl Handle<BackupScp> for App {
         });
         let (app, core, domain, told) = (ctx.app.clone(), ctx.core.clone(), ctx.domain()?, about.clone());
         let job = ctx
-            .job_beside_about(OPERATION, backup.header.domain, backup.id(), about, move |_| {
-                let sent = target.send(&name, &archive).map_err(AppError::from);
+            .job_beside_about(OPERATION, backup.header.domain, backup.id(), about, move |progress| {
+                let sent = target.send(&name, &archive, &|| progress.check()).map_err(AppError::from);
+                progress.check()?;
                 if let Some(id) = connection {
                     let problem = sent.as_ref().err().map(|e| e.message.clone()).unwrap_or_default();
                     if let Err(e) = connection_tried(&core, domain, id, app.now(), problem) {

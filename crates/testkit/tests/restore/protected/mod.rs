@@ -1,6 +1,7 @@
 //! A server whose backup instances send to folders: every second of it comes back, on an empty machine or key by key.
 
 mod clocks;
+mod forgotten;
 mod hold;
 mod holders;
 mod instances;
@@ -14,7 +15,7 @@ use std::path::Path;
 use keyark_api::ErrorCode;
 use keyark_backup::destination::local::Local;
 use keyark_backup::stream::{NoPoint, PointError, Until};
-use keyark_model::{ChangeContent, Kind, Time};
+use keyark_model::Time;
 use keyark_server::recover::{Origin, RecoverError};
 use keyark_testkit::azure::{self, AzureServer};
 use keyark_testkit::client::text;
@@ -302,47 +303,6 @@ fn what_is_locked_stays_and_a_reset_says_until_when() {
     assert_eq!(done["result"]["removed"], 0, "{done}");
     let kept = done["result"]["notRemoved"].to_string();
     assert!(kept.contains(&format!("-{old}.json is locked there until 2")), "{done}");
-}
-
-#[test]
-fn what_was_destroyed_leaves_the_log_once_it_was_sent_everywhere() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = TestServer::start();
-    let file = exported(&server.admin, &backup_key(&server.admin, "system"));
-    let (near, far) = (folder.path().join("near"), folder.path().join("far"));
-    destination(&server, "near", &near);
-    destination(&server, "far", &far);
-    protected(&server.admin, "system", &["near", "far"]);
-    server.protect();
-    server.advance(10);
-    server.admin.key(json!({ "name": "k" }));
-    let ciphertext = server.admin.encrypt("k", "old data");
-    let before = server.now();
-    std::fs::rename(&far, folder.path().join("away")).unwrap();
-    server.advance(10);
-    server.admin.post("/v1/vault/keys2/k/destroy", json!({ "confirm": "k" })).ok(200);
-    server.protect();
-    server.tick();
-    // What the log still has of the key: its revision with material, or only that it was there.
-    let held = || {
-        let core = server.app().core().unwrap();
-        let entries = core.store.entries(0, 10_000, None).unwrap();
-        let of_keys = entries.iter().flat_map(|e| &e.changes).filter(|c| c.kind == Kind::Key);
-        of_keys.filter(|c| c.revision == 1 && c.content != ChangeContent::Withheld).count()
-    };
-    assert_eq!(held(), 1, "one destination does not have it yet");
-    std::fs::rename(folder.path().join("away"), &far).unwrap();
-    server.advance(400);
-    server.protect();
-    server.tick();
-    assert_eq!(held(), 0);
-    drop(server);
-    // Each destination brings the key back to a moment when it was there.
-    for (name, path) in [("a", &near), ("b", &far)] {
-        let (place, data) = (Local::open(path).unwrap(), folder.path().join(name));
-        recovery_from(&data, Origin::Stream { destination: &place, until: Until::Time(before) }, &file).unwrap();
-        assert_eq!(TestServer::start_again(&data).admin.decrypt(&ciphertext), "old data");
-    }
 }
 
 #[test]
