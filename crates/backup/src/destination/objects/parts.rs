@@ -71,13 +71,17 @@ impl Objects {
     ) -> Result<Vec<Part>, DestinationError> {
         let length = PART.min(self.whole).max(size.div_ceil(PARTS));
         let (mut reader, mut sent) = (content.open().map_err(other)?, Vec::new());
-        let own = u32::from_be_bytes(random::bytes());
+        let (own, mut read) = (u32::from_be_bytes(random::bytes()), 0);
         loop {
             let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(other)?);
             (&mut reader).take(length).read_to_end(&mut bytes).map_err(other)?;
             if bytes.is_empty() {
-                return Ok(sent);
+                return match read == size {
+                    true => Ok(sent),
+                    false => Err(other(format!("{name}: {read} bytes were read where there were {size}"))),
+                };
             }
+            read += bytes.len() as u64;
             let (number, block) = ((sent.len() + 1).to_string(), block(own, sent.len()));
             let (sum, length) = (sum(sha256(&[&bytes])), bytes.len() as u64);
             let mut ask = Ask { body: Some((bytes.into(), length)), ..Ask::default() };

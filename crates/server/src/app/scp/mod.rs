@@ -147,7 +147,10 @@ impl Handle<BackupScp> for App {
         let job = ctx
             .job_beside_about(OPERATION, backup.header.domain, backup.id(), about, move |progress| {
                 let sent = target.send(&name, &archive, &|| progress.check()).map_err(AppError::from);
-                progress.check()?;
+                // Stopped, and not failed. What was sent by then is sent.
+                if sent.is_err() {
+                    progress.check()?;
+                }
                 if let Some(id) = connection {
                     let problem = sent.as_ref().err().map(|e| e.message.clone()).unwrap_or_default();
                     if let Err(e) = connection_tried(&core, domain, id, app.now(), problem) {
