@@ -6,15 +6,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyark_api::endpoint::Body;
-use keyark_api::{Endpoint, ErrorCode, Method};
+use keyark_api::{EndpointInfo, ErrorCode, Method};
 use keyark_crypto::{SecretBytes, hash, random};
 use keyark_model::access::Right;
 use keyark_model::{Digest, DomainId, Id, Time};
-use serde::Serialize;
 
 use super::ctx::Request;
 use super::error::{AppError, Result};
-use super::{App, Content, Reply};
+use super::operation::Written;
+use super::{App, Content};
 
 /// How long a reply is kept in seconds.
 const KEPT_SECONDS: i64 = 24 * 3600;
@@ -182,15 +182,16 @@ impl Idempotency {
 
 /// Whether doing it twice would do harm, and its reply may be kept: logging in and cryptography are excluded, and so
 /// are exports, which change nothing.
-fn applies<E: Endpoint>() -> bool {
-    let excluded = E::PATH.starts_with("/v1/auth/") || E::PATH.starts_with("/v1/crypto/");
-    let exports = matches!(E::RIGHT, Right::KeyExport | Right::SecretValue) || E::ID == "backup_key_download";
-    E::METHOD == Method::POST && E::BODY == Body::Json && !excluded && !exports
+fn applies(endpoint: &EndpointInfo) -> bool {
+    let excluded = endpoint.path.starts_with("/v1/auth/") || endpoint.path.starts_with("/v1/crypto/");
+    let exports =
+        matches!(endpoint.right, Right::KeyExport | Right::SecretValue) || endpoint.id == "backup_key_download";
+    endpoint.method == Method::POST && endpoint.body == Body::Json && !excluded && !exports
 }
 
 /// Looks a request's key up, or reserves it.
-pub fn begin<E: Endpoint>(app: &Arc<App>, request: &Request, path: &str) -> Result<Once> {
-    let (Some(key), true) = (&request.idempotency_key, applies::<E>()) else { return Ok(Once::Untracked) };
+pub fn begin(app: &Arc<App>, endpoint: &EndpointInfo, request: &Request, path: &str) -> Result<Once> {
+    let (Some(key), true) = (&request.idempotency_key, applies(endpoint)) else { return Ok(Once::Untracked) };
     if key.is_empty() || key.len() > LONGEST_KEY || !key.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(AppError::invalid(format!("Idempotency-Key has 1 to {LONGEST_KEY} visible ASCII characters")));
     }
@@ -213,16 +214,16 @@ pub fn begin<E: Endpoint>(app: &Arc<App>, request: &Request, path: &str) -> Resu
 
 impl Ticket {
     /// The call has ended: a success is kept, everything else frees the key.
-    pub fn finish<T: Serialize>(mut self, result: &Result<Reply<T>>, usual: u16) {
+    pub fn finish(mut self, result: &Result<Written>, usual: u16) {
         let kept = result.as_ref().ok().and_then(|reply| {
             let json = match &reply.content {
-                Content::Json(value) => Some(Arc::new(SecretBytes::new(serde_json::to_vec(value).ok()?))),
+                Content::Json(text) if text.len() > LONGEST_REPLY => return None,
+                Content::Json(text) => Some(Arc::new(SecretBytes::new(text.clone()))),
                 Content::None => None,
                 Content::File { .. } => return None,
             };
             Some(Kept { status: reply.status.unwrap_or(usual), revision: reply.revision, json })
         });
-        let kept = kept.filter(|k| k.json.as_ref().is_none_or(|json| json.expose().len() <= LONGEST_REPLY));
         if let Some(name) = self.name.take() {
             self.app.idempotency.finish(&name, kept);
         }
@@ -248,7 +249,12 @@ mod tests {
     use keyark_crypto::SecretBytes;
     use keyark_model::{DomainId, Id, Time};
 
-    use super::{Idempotency, KEPT_SECONDS, Kept, MOST_BYTES, MOST_REPLIES, Name, applies};
+    use super::{Idempotency, KEPT_SECONDS, Kept, MOST_BYTES, MOST_REPLIES, Name};
+    use keyark_api::{Endpoint, EndpointInfo};
+
+    fn applies<E: Endpoint>() -> bool {
+        super::applies(&EndpointInfo::of::<E>())
+    }
 
     fn name(key: &str) -> Name {
         Name { user: Id::from_bytes([1; 16]), domain: DomainId::ROOT, path: "/v1/x".into(), key: key.into() }

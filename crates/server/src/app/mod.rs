@@ -22,6 +22,7 @@ mod holders;
 pub mod instances;
 pub mod jobs;
 pub mod keys;
+pub mod operation;
 pub mod policies;
 pub mod policy_sets;
 pub mod reset_admin;
@@ -37,7 +38,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use keyark_api::{Endpoint, ErrorCode};
+use keyark_api::{Endpoint, EndpointInfo, ErrorCode};
 use keyark_model::Time;
 use keyark_model::access::Right;
 
@@ -47,6 +48,7 @@ pub use error::{AppError, Result};
 
 use self::counters::Counters;
 use self::idempotency::Idempotency;
+use self::operation::{Call, Written};
 use self::usage::Trace;
 use self::watch::ClockWatch;
 use self::webhooks::Webhooks;
@@ -195,44 +197,45 @@ impl App {
     }
 
     /// The one door: authorizes, runs, records.
-    pub async fn call<E: Endpoint>(self: &Arc<Self>, request: Request, body: E) -> (String, Result<Reply<E::Response>>)
-    where
-        App: Handle<E>,
-    {
+    pub async fn call(
+        self: &Arc<Self>,
+        endpoint: &EndpointInfo,
+        request: Request,
+        call: Call,
+    ) -> (String, Result<Written>) {
         let (request_id, source, now) = (request.id.clone(), request.source, self.now());
         let mut trace = Trace::of(&request);
-        let mut result = self.call_inside(request, body, now, &mut trace).await;
+        let mut result = self.call_inside(endpoint, request, call, now, &mut trace).await;
         let code = result.as_ref().err().map(|e| e.code);
-        if let Err(e) = self.usage_record::<E>(code, trace, &request_id, source, now).await {
+        if let Err(e) = self.usage_record(endpoint, code, trace, &request_id, source, now).await {
             // What cannot be recorded is not answered.
             result = Err(e);
         }
-        let ended = result.as_ref().map(|reply| reply.status.unwrap_or(E::STATUS)).map_err(|e| e.code);
-        self.counters.called(E::ID, ended, self.now().0 - now.0);
+        let ended = result.as_ref().map(|reply| reply.status.unwrap_or(endpoint.status)).map_err(|e| e.code);
+        self.counters.called(endpoint.id, ended, self.now().0 - now.0);
         if let Err(e) = &result {
+            let action = endpoint.id;
             match &e.internal {
-                Some(reason) => tracing::error!(action = E::ID, request = %request_id, reason, "request failed"),
-                None => tracing::debug!(action = E::ID, request = %request_id, code = e.code.wire(), "request refused"),
+                Some(reason) => tracing::error!(action, request = %request_id, reason, "request failed"),
+                None => tracing::debug!(action, request = %request_id, code = e.code.wire(), "request refused"),
             }
         }
         (request_id, result)
     }
 
-    async fn call_inside<E: Endpoint>(
+    async fn call_inside(
         self: &Arc<Self>,
+        endpoint: &EndpointInfo,
         request: Request,
-        body: E,
+        call: Call,
         now: Time,
         trace: &mut Trace,
-    ) -> Result<Reply<E::Response>>
-    where
-        App: Handle<E>,
-    {
+    ) -> Result<Written> {
         let core = self.core()?;
-        let principal = self.admit_at::<E>(&core, &request, now, trace)?;
+        let principal = self.admit_at(endpoint, &core, &request, now, trace)?;
         let known = Mutex::new(std::mem::take(trace));
-        let ctx = Ctx { app: self.clone(), core, principal, now, request, action: E::ID, trace: known };
-        let mut result = self.handle(&ctx, body).await;
+        let ctx = Ctx { app: self.clone(), core, principal, now, request, action: endpoint.id, trace: known };
+        let mut result = call(&ctx).await;
         let written = ctx.trace.lock().unwrap_or_else(PoisonError::into_inner).position;
         if let (Ok(reply), Some(seq), Some(caller)) = (&mut result, written, &ctx.principal) {
             reply.position = Some(ctx.core.position_token(caller.domain, seq)?);
@@ -244,18 +247,19 @@ impl App {
 
 impl App {
     /// Whether a request may come in at all; asked before a large body is read, and again by `call`.
-    pub fn admit<E: Endpoint>(&self, request: &Request) -> Result<Option<Arc<Principal>>> {
-        self.admit_at::<E>(&*self.core()?, request, self.now(), &mut Trace::default())
+    pub fn admit(&self, endpoint: &EndpointInfo, request: &Request) -> Result<Option<Arc<Principal>>> {
+        self.admit_at(endpoint, &*self.core()?, request, self.now(), &mut Trace::default())
     }
 
-    fn admit_at<E: Endpoint>(
+    fn admit_at(
         &self,
+        endpoint: &EndpointInfo,
         core: &Core,
         request: &Request,
         now: Time,
         trace: &mut Trace,
     ) -> Result<Option<Arc<Principal>>> {
-        if E::RIGHT == Right::Public {
+        if endpoint.right == Right::Public {
             return Ok(None);
         }
         let principal = self.principals.authenticate(core, request, now)?;
@@ -266,31 +270,25 @@ impl App {
                 "change the password first: PATCH /v1/auth/changepw or `keyark self changepw`",
             ));
         }
-        if !principal.may(E::RIGHT) && !E::decides_by_itself() {
-            return Err(refusal::<E>(&principal));
+        if !principal.may(endpoint.right) && !decides_by_itself(endpoint) {
+            return Err(refusal(endpoint, &principal));
         }
         Ok(Some(principal))
     }
 }
 
 /// Endpoints whose handler may let in callers without the general right: a key's own permissions do that.
-trait Lenient {
-    fn decides_by_itself() -> bool;
-}
-
-impl<E: Endpoint> Lenient for E {
-    fn decides_by_itself() -> bool {
-        // A change needs the right in any case, but whether its refusal may name the key depends on the key.
-        let of_keys = matches!(E::RIGHT, Right::KeyUse | Right::KeyExport | Right::KeyRead | Right::KeyWrite);
-        of_keys && E::PATH.contains('{') || E::PATH.starts_with("/v1/crypto/")
-    }
+fn decides_by_itself(endpoint: &EndpointInfo) -> bool {
+    // A change needs the right in any case, but whether its refusal may name the key depends on the key.
+    let of_keys = matches!(endpoint.right, Right::KeyUse | Right::KeyExport | Right::KeyRead | Right::KeyWrite);
+    of_keys && endpoint.path.contains('{') || endpoint.path.starts_with("/v1/crypto/")
 }
 
 /// What you may not see looks as if it did not exist; what you may see but not do names the action (promise P9).
-fn refusal<E: Endpoint>(principal: &Principal) -> AppError {
-    if E::PATH.contains('{') && !principal.may(E::RIGHT.to_see()) {
+fn refusal(endpoint: &EndpointInfo, principal: &Principal) -> AppError {
+    if endpoint.path.contains('{') && !principal.may(endpoint.right.to_see()) {
         AppError::not_found("the resource")
     } else {
-        AppError::forbidden(E::ID)
+        AppError::forbidden(endpoint.id)
     }
 }

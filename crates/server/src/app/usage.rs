@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use keyark_api::records::{ClientRecord, ClientRecordList};
-use keyark_api::{Endpoint, ErrorCode, Method, Page};
+use keyark_api::{EndpointInfo, ErrorCode, Method, Page};
 use keyark_model::{DomainId, Time};
 
 use super::core::Core;
@@ -61,30 +61,32 @@ impl From<UsageError> for AppError {
 }
 
 /// Reads, cryptography, logins and denied attempts; and what succeeded without an entry of the change log.
-fn belongs<E: Endpoint>(code: Option<ErrorCode>, committed: bool) -> bool {
-    let always = E::METHOD == Method::GET || E::PATH.starts_with("/v1/crypto/") || E::ID == "token_create";
+fn belongs(endpoint: &EndpointInfo, code: Option<ErrorCode>, committed: bool) -> bool {
+    let reads = endpoint.method == Method::GET || endpoint.path.starts_with("/v1/crypto/");
+    let always = reads || endpoint.id == "token_create";
     let denied = code.is_some_and(|c| matches!(c.status(), 401 | 403 | 404 | 429));
     always || denied || code.is_none() && !committed
 }
 
 impl App {
     /// Records a call that has ended, if it belongs into the usage log.
-    pub(super) async fn usage_record<E: Endpoint>(
+    pub(super) async fn usage_record(
         &self,
+        endpoint: &EndpointInfo,
         code: Option<ErrorCode>,
         trace: Trace,
         request_id: &str,
         source: Option<std::net::IpAddr>,
         time: Time,
     ) -> Result<()> {
-        if !belongs::<E>(code, trace.committed) {
+        if !belongs(endpoint, code, trace.committed) {
             return Ok(());
         }
         let record = UsageRecord {
             time,
             domain: trace.domain.unwrap_or(DomainId::ROOT),
             actor: trace.actor,
-            action: E::ID.into(),
+            action: endpoint.id.into(),
             target: trace.target,
             success: code.is_none(),
             code: code.map_or(0, ErrorCode::number),
@@ -97,15 +99,15 @@ impl App {
 
 impl App {
     /// A request that was refused before it was read: recorded and counted like every other.
-    pub async fn refused<E: Endpoint>(&self, request: &Request, e: &AppError) {
+    pub async fn refused(&self, endpoint: &EndpointInfo, request: &Request, e: &AppError) {
         let now = self.now();
         let mut trace = Trace::of(request);
         let caller = self.core().and_then(|core| self.principals.authenticate(&core, request, now));
         if let Ok(caller) = caller {
             (trace.domain, trace.actor) = (Some(caller.domain), Named::Id(caller.user));
         }
-        self.counters.called(E::ID, Err(e.code), 0);
-        if let Err(e) = self.usage_record::<E>(Some(e.code), trace, &request.id, request.source, now).await {
+        self.counters.called(endpoint.id, Err(e.code), 0);
+        if let Err(e) = self.usage_record(endpoint, Some(e.code), trace, &request.id, request.source, now).await {
             // It is refused either way.
             tracing::error!(error = %e, "a refusal was not recorded");
         }
@@ -184,7 +186,11 @@ mod tests {
     use keyark_api::keys::{KeyCreate, KeyGet};
     use keyark_api::secrets::SecretExport;
 
-    use super::belongs;
+    use keyark_api::{Endpoint, EndpointInfo};
+
+    fn belongs<E: Endpoint>(code: Option<ErrorCode>, committed: bool) -> bool {
+        super::belongs(&EndpointInfo::of::<E>(), code, committed)
+    }
 
     #[test]
     fn what_changed_something_is_in_the_change_log_and_everything_else_here() {

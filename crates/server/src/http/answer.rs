@@ -4,19 +4,16 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use keyark_api::ErrorCode;
-use serde::Serialize;
 
 use super::status;
 use crate::app::idempotency::Kept;
-use crate::app::{AppError, Content, Reply};
+use crate::app::operation::Written;
+use crate::app::{AppError, Content};
 
 /// A handler's reply as HTTP.
-pub async fn answer<T: Serialize>(id: &str, usual: u16, reply: Reply<T>, headers: &HeaderMap) -> Response {
+pub async fn answer(id: &str, usual: u16, reply: Written, headers: &HeaderMap) -> Response {
     let mut response = match reply.content {
-        Content::Json(value) => match serde_json::to_vec(&value) {
-            Ok(bytes) => json(status(reply.status.unwrap_or(usual)), bytes),
-            Err(e) => return answer_error(id, &AppError::internal(e)),
-        },
+        Content::Json(text) => json(status(reply.status.unwrap_or(usual)), text),
         Content::None => empty(status(reply.status.unwrap_or(usual))),
         Content::File { path, name, etag } => match file(&path, &name, &etag, headers).await {
             Ok(response) => response,

@@ -17,11 +17,12 @@ use axum::extract::{ConnectInfo, RawPathParams, Request as HttpRequest, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use keyark_api::{Endpoint, EndpointInfo, ErrorCode, Method};
+use keyark_api::{EndpointInfo, ErrorCode, Method};
 use keyark_crypto::random;
 
 use crate::app::idempotency::{self, Once, Ticket};
-use crate::app::{App, AppError, Handle, Request};
+use crate::app::operation::{Call, Operation};
+use crate::app::{App, AppError, Request};
 use answer::{answer, answer_error, answer_kept};
 use read::{Fields, read};
 
@@ -43,28 +44,26 @@ fn filter(method: Method) -> MethodFilter {
     }
 }
 
-fn route<E: Endpoint>(mut router: Router<Arc<App>>) -> Router<Arc<App>>
-where
-    App: Handle<E>,
-{
-    let fields = Arc::new(Fields::of(&EndpointInfo::of::<E>()));
+fn route(mut router: Router<Arc<App>>, operation: Operation) -> Router<Arc<App>> {
+    let info = operation.info;
+    let known = Arc::new((Fields::of(&info), operation));
     let handler = move |State(app): State<Arc<App>>,
                         ConnectInfo(peer): ConnectInfo<Peer>,
                         path: Result<RawPathParams, RawPathParamsRejection>,
                         http: HttpRequest| {
-        let fields = fields.clone();
+        let known = known.clone();
         async move {
             match path {
-                Ok(path) => dispatch::<E>(app, peer, path, http, &fields).await,
+                Ok(path) => dispatch(app, peer, path, http, &known.1, &known.0).await,
                 Err(_) => answer_error(&request_id_of(http.headers()), &not_utf8()),
             }
         }
     };
     // A slash at the end is welcome on every path, whether the list of endpoints names it or not.
-    let paths: BTreeSet<&str> = std::iter::once(&E::PATH).chain(E::ALSO).map(|p| p.trim_end_matches('/')).collect();
+    let paths: BTreeSet<&str> = std::iter::once(&info.path).chain(info.also).map(|p| p.trim_end_matches('/')).collect();
     for path in paths {
         for at in [path.to_owned(), format!("{path}/"), format!("/api{path}"), format!("/api{path}/")] {
-            let method: MethodRouter<Arc<App>> = on(filter(E::METHOD), handler.clone());
+            let method: MethodRouter<Arc<App>> = on(filter(info.method), handler.clone());
             router = router.route(&at, method);
         }
     }
@@ -76,7 +75,7 @@ macro_rules! routes {
         /// Every endpoint under `/v1` and `/api/v1`, and the pages without authentication.
         pub fn router(app: Arc<App>) -> Router {
             let router = Router::new();
-            $($(let router = route::<keyark_api::$noun::$request>(router);)*)*
+            $($(let router = route(router, Operation::of::<keyark_api::$noun::$request>());)*)*
             let router = crate::http::serve::pages(router);
             router.method_not_allowed_fallback(wrong_method).fallback(no_such_path).with_state(app)
         }
@@ -135,16 +134,14 @@ fn request_of(headers: &HeaderMap, peer: Peer) -> Result<Request, AppError> {
     Ok(Request { id, token, if_match, idempotency_key, source, local, ..Request::default() })
 }
 
-async fn dispatch<E: Endpoint>(
+async fn dispatch(
     app: Arc<App>,
     peer: Peer,
     path: RawPathParams,
     http: HttpRequest,
+    operation: &Operation,
     fields: &Fields,
-) -> Response
-where
-    App: Handle<E>,
-{
+) -> Response {
     let (parts, body) = http.into_parts();
     let mut request = match request_of(&parts.headers, peer) {
         Ok(request) => request,
@@ -154,47 +151,46 @@ where
         request.target = value.to_owned();
     }
     let id = request.id.clone();
-    let content = match read::<E>(&app, &mut request, &path, &parts, body, fields).await {
-        Ok(content) => content,
+    let call = match read(&app, operation, &mut request, &path, &parts, body, fields).await {
+        Ok(call) => call,
         Err(e) => {
-            app.refused::<E>(&request, &e).await;
+            app.refused(&operation.info, &request, &e).await;
             return answer_error(&id, &e);
         }
     };
-    match idempotency::begin::<E>(&app, &request, parts.uri.path()) {
+    match idempotency::begin(&app, &operation.info, &request, parts.uri.path()) {
         Err(e) => answer_error(&id, &e),
         Ok(Once::Again(kept)) => answer_kept(&id, &kept),
-        Ok(Once::Untracked) => respond(app, request, content, &parts.headers, None).await,
+        Ok(Once::Untracked) => respond(app, operation.info, request, call, &parts.headers, None).await,
         Ok(Once::First(ticket)) => {
             // Goes on when the client goes away: its next attempt finds the outcome.
-            let task = async move { respond(app, request, content, &parts.headers, Some(ticket)).await };
+            let info = operation.info;
+            let task = async move { respond(app, info, request, call, &parts.headers, Some(ticket)).await };
             tokio::spawn(task).await.unwrap_or_else(|e| answer_error(&id, &AppError::internal(e)))
         }
     }
 }
 
 /// Calls and answers.
-async fn respond<E: Endpoint>(
+async fn respond(
     app: Arc<App>,
+    endpoint: EndpointInfo,
     request: Request,
-    content: E,
+    call: Call,
     headers: &HeaderMap,
     ticket: Option<Ticket>,
-) -> Response
-where
-    App: Handle<E>,
-{
+) -> Response {
     let file = request.file.clone();
-    let (id, result) = app.call(request, content).await;
+    let (id, result) = app.call(&endpoint, request, call).await;
     if let Some(spooled) = file {
         // The handler moved it away if it kept it.
         let _ = std::fs::remove_file(spooled);
     }
     if let Some(ticket) = ticket {
-        ticket.finish(&result, E::STATUS);
+        ticket.finish(&result, endpoint.status);
     }
     match result {
-        Ok(reply) => answer(&id, E::STATUS, reply, headers).await,
+        Ok(reply) => answer(&id, endpoint.status, reply, headers).await,
         Err(e) => answer_error(&id, &e),
     }
 }

@@ -5,9 +5,10 @@ use axum::extract::RawPathParams;
 use axum::http::request::Parts;
 use futures_util::StreamExt as _;
 use keyark_api::endpoint::Body;
-use keyark_api::{Endpoint, EndpointInfo, ErrorCode};
+use keyark_api::{EndpointInfo, ErrorCode};
 use serde_json::{Map, Value};
 
+use crate::app::operation::{Call, Input, Operation};
 use crate::app::{App, AppError, Request};
 
 /// How long the next piece of a body may take.
@@ -67,25 +68,26 @@ fn shape(schema: &Value) -> Shape {
 }
 
 /// Reads the whole request.
-pub async fn read<E: Endpoint>(
+pub async fn read(
     app: &App,
+    operation: &Operation,
     request: &mut Request,
     path: &RawPathParams,
     parts: &Parts,
     body: HttpBody,
     fields: &Fields,
-) -> Result<E, AppError> {
+) -> Result<Call, AppError> {
     let query = parts.uri.query().unwrap_or_default();
     let mut bytes = Vec::new();
-    match E::BODY {
+    match operation.info.body {
         Body::Json => {
             check_media_type(parts)?;
             let small = axum::body::HttpBody::size_hint(&body).upper().is_some_and(|size| size <= SMALL_BODY);
-            let body = if small { body } else { admitted::<E>(app, request, body).await? };
+            let body = if small { body } else { admitted(app, &operation.info, request, body).await? };
             bytes = collect(app, body).await?;
         }
         Body::File => {
-            let body = admitted::<E>(app, request, body).await?;
+            let body = admitted(app, &operation.info, request, body).await?;
             request.file = Some(super::serve::spool(app, body).await?);
         }
         // A body that nobody reads would end the connection under the client's next request.
@@ -97,7 +99,7 @@ pub async fn read<E: Endpoint>(
     }
     let empty = bytes.iter().all(u8::is_ascii_whitespace);
     if path.iter().next().is_none() && query.is_empty() && !empty {
-        return serde_json::from_slice(&bytes).map_err(unreadable);
+        return operation.bind(Input::Text(bytes)).map_err(unreadable);
     }
     let mut object: Map<String, Value> = match empty {
         true => Map::new(),
@@ -115,7 +117,7 @@ pub async fn read<E: Endpoint>(
             return Err(AppError::invalid(format!("{name} stands in the path and in the request")));
         }
     }
-    serde_json::from_value(Value::Object(object)).map_err(unreadable)
+    operation.bind(Input::Object(object)).map_err(unreadable)
 }
 
 /// Bodies up to here are read before the token is looked at.
@@ -124,8 +126,8 @@ const SMALL_BODY: u64 = 64 << 10;
 const MOST_DRAINED: usize = 64 << 20;
 
 /// A body whose sender may do this: nobody fills memory or disk before that is known.
-async fn admitted<E: Endpoint>(app: &App, request: &Request, body: HttpBody) -> Result<HttpBody, AppError> {
-    match app.admit::<E>(request) {
+async fn admitted(app: &App, endpoint: &EndpointInfo, request: &Request, body: HttpBody) -> Result<HttpBody, AppError> {
+    match app.admit(endpoint, request) {
         Ok(_) => Ok(body),
         Err(e) => {
             drain(&mut body.into_data_stream()).await;
