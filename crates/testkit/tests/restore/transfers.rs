@@ -1,5 +1,7 @@
 //! Backups go to other machines over SSH, by hand and by the clock, and what arrives there restores.
 
+use std::net::{Shutdown, TcpListener, TcpStream};
+
 use keyark_api::ErrorCode;
 use keyark_backup::stream::Until;
 use keyark_model::access::Role;
@@ -117,6 +119,35 @@ fn what_went_wrong_is_said_and_nothing_else_is_touched() {
     assert!(text(&failed, "error").contains("read back"), "{failed}");
     assert_eq!(std::fs::read(&there).unwrap(), b"another");
     assert!(!String::from_utf8_lossy(&admin.get(&path).body).contains(PASSWORD));
+}
+
+#[test]
+fn a_cancelled_transfer_is_aborted_and_leaves_nothing_there() {
+    let (server, far) = (TestServer::start(), SshServer::start());
+    let (room, admin) = (far.room("vault"), &server.admin);
+    backup_key(admin, "system");
+    let backup = text(&admin.backup(json!({ "scope": "system" })), "id");
+    let door = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = door.local_addr().unwrap().port();
+    let fields = with(place(&far, "vault"), json!({ "password": PASSWORD, "port": port }));
+    let begun = admin.post(&format!("/v1/backups/{backup}/scp"), fields).ok(202);
+    // It has called, and waits: nobody has answered yet.
+    let (near, _) = door.accept().unwrap();
+    let job = text(&begun, "id");
+    admin.post(&format!("/v1/jobs/{job}/cancel"), json!({})).ok(202);
+    let there = TcpStream::connect(("127.0.0.1", far.port)).unwrap();
+    for (mut from, mut to) in [(near.try_clone().unwrap(), there.try_clone().unwrap()), (there, near)] {
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+        });
+    }
+    assert_eq!(job_ended(admin, &job)["status"], "aborted");
+    let transfer = sent(admin, &backup, &begun);
+    assert_eq!(transfer["connection_status"], "failed");
+    assert!(text(&transfer, "error").contains("cancelled"), "{transfer}");
+    assert_eq!(std::fs::read_dir(room).unwrap().count(), 0);
+    assert!(far.log().contains("Accepted password"), "it got as far as the other machine");
 }
 
 #[test]
