@@ -242,15 +242,14 @@ impl Drop for Ticket {
 mod tests {
     use std::sync::Arc;
 
-    use keyark_api::ErrorCode;
     use keyark_api::backupkeys::BackupKeyDownload;
     use keyark_api::crypto::Encrypt;
     use keyark_api::keys::{KeyCreate, KeyExport, KeyGet};
+    use keyark_api::{Endpoint, EndpointInfo, ErrorCode};
     use keyark_crypto::SecretBytes;
     use keyark_model::{DomainId, Id, Time};
 
     use super::{Idempotency, KEPT_SECONDS, Kept, MOST_BYTES, MOST_REPLIES, Name};
-    use keyark_api::{Endpoint, EndpointInfo};
 
     fn applies<E: Endpoint>() -> bool {
         super::applies(&EndpointInfo::of::<E>())

@@ -11,6 +11,7 @@ use super::error::{AppError, Result};
 use super::{App, Content, Ctx, Handle, Reply};
 
 /// An endpoint as data, and how a request to it is read and run.
+#[derive(Clone, Copy)]
 pub struct Operation {
     pub info: EndpointInfo,
     bind: fn(Input) -> serde_json::Result<Call>,

@@ -180,13 +180,11 @@ impl Handle<ClientRecordList> for App {
 
 #[cfg(test)]
 mod tests {
-    use keyark_api::ErrorCode;
     use keyark_api::auth::TokenCreate;
     use keyark_api::crypto::Encrypt;
     use keyark_api::keys::{KeyCreate, KeyGet};
     use keyark_api::secrets::SecretExport;
-
-    use keyark_api::{Endpoint, EndpointInfo};
+    use keyark_api::{Endpoint, EndpointInfo, ErrorCode};
 
     fn belongs<E: Endpoint>(code: Option<ErrorCode>, committed: bool) -> bool {
         super::belongs(&EndpointInfo::of::<E>(), code, committed)

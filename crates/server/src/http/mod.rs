@@ -46,15 +46,15 @@ fn filter(method: Method) -> MethodFilter {
 
 fn route(mut router: Router<Arc<App>>, operation: Operation) -> Router<Arc<App>> {
     let info = operation.info;
-    let known = Arc::new((Fields::of(&info), operation));
+    let fields = Arc::new(Fields::of(&info));
     let handler = move |State(app): State<Arc<App>>,
                         ConnectInfo(peer): ConnectInfo<Peer>,
                         path: Result<RawPathParams, RawPathParamsRejection>,
                         http: HttpRequest| {
-        let known = known.clone();
+        let fields = fields.clone();
         async move {
             match path {
-                Ok(path) => dispatch(app, peer, path, http, &known.1, &known.0).await,
+                Ok(path) => dispatch(app, peer, path, http, operation, &fields).await,
                 Err(_) => answer_error(&request_id_of(http.headers()), &not_utf8()),
             }
         }
@@ -139,7 +139,7 @@ async fn dispatch(
     peer: Peer,
     path: RawPathParams,
     http: HttpRequest,
-    operation: &Operation,
+    operation: Operation,
     fields: &Fields,
 ) -> Response {
     let (parts, body) = http.into_parts();
@@ -151,7 +151,7 @@ async fn dispatch(
         request.target = value.to_owned();
     }
     let id = request.id.clone();
-    let call = match read(&app, operation, &mut request, &path, &parts, body, fields).await {
+    let call = match read(&app, &operation, &mut request, &path, &parts, body, fields).await {
         Ok(call) => call,
         Err(e) => {
             app.refused(&operation.info, &request, &e).await;
@@ -164,8 +164,7 @@ async fn dispatch(
         Ok(Once::Untracked) => respond(app, operation.info, request, call, &parts.headers, None).await,
         Ok(Once::First(ticket)) => {
             // Goes on when the client goes away: its next attempt finds the outcome.
-            let info = operation.info;
-            let task = async move { respond(app, info, request, call, &parts.headers, Some(ticket)).await };
+            let task = async move { respond(app, operation.info, request, call, &parts.headers, Some(ticket)).await };
             tokio::spawn(task).await.unwrap_or_else(|e| answer_error(&id, &AppError::internal(e)))
         }
     }
