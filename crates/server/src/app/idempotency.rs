@@ -13,7 +13,7 @@ use keyark_model::{Digest, DomainId, Id, Time};
 
 use super::ctx::Request;
 use super::error::{AppError, Result};
-use super::operation::Written;
+use super::handler::Written;
 use super::{App, Content};
 
 /// How long a reply is kept in seconds.

@@ -6,8 +6,8 @@ use axum::response::Response;
 use keyark_api::ErrorCode;
 
 use super::status;
+use crate::app::handler::Written;
 use crate::app::idempotency::Kept;
-use crate::app::operation::Written;
 use crate::app::{AppError, Content};
 
 /// A handler's reply as HTTP.

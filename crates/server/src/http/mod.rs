@@ -20,8 +20,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use keyark_api::{EndpointInfo, ErrorCode, Method};
 use keyark_crypto::random;
 
+use crate::app::handler::{Call, Handler};
 use crate::app::idempotency::{self, Once, Ticket};
-use crate::app::operation::{Call, Operation};
 use crate::app::{App, AppError, Request};
 use answer::{answer, answer_error, answer_kept};
 use read::{Fields, read};
@@ -44,17 +44,17 @@ fn filter(method: Method) -> MethodFilter {
     }
 }
 
-fn route(mut router: Router<Arc<App>>, operation: Operation) -> Router<Arc<App>> {
-    let info = operation.info;
+fn route(mut router: Router<Arc<App>>, handler: Handler) -> Router<Arc<App>> {
+    let info = handler.info;
     let fields = Arc::new(Fields::of(&info));
-    let handler = move |State(app): State<Arc<App>>,
+    let service = move |State(app): State<Arc<App>>,
                         ConnectInfo(peer): ConnectInfo<Peer>,
                         path: Result<RawPathParams, RawPathParamsRejection>,
                         http: HttpRequest| {
         let fields = fields.clone();
         async move {
             match path {
-                Ok(path) => dispatch(app, peer, path, http, operation, &fields).await,
+                Ok(path) => dispatch(app, peer, path, http, handler, &fields).await,
                 Err(_) => answer_error(&request_id_of(http.headers()), &not_utf8()),
             }
         }
@@ -63,7 +63,7 @@ fn route(mut router: Router<Arc<App>>, operation: Operation) -> Router<Arc<App>>
     let paths: BTreeSet<&str> = std::iter::once(&info.path).chain(info.also).map(|p| p.trim_end_matches('/')).collect();
     for path in paths {
         for at in [path.to_owned(), format!("{path}/"), format!("/api{path}"), format!("/api{path}/")] {
-            let method: MethodRouter<Arc<App>> = on(filter(info.method), handler.clone());
+            let method: MethodRouter<Arc<App>> = on(filter(info.method), service.clone());
             router = router.route(&at, method);
         }
     }
@@ -75,7 +75,7 @@ macro_rules! routes {
         /// Every endpoint under `/v1` and `/api/v1`, and the pages without authentication.
         pub fn router(app: Arc<App>) -> Router {
             let router = Router::new();
-            $($(let router = route(router, Operation::of::<keyark_api::$noun::$request>());)*)*
+            $($(let router = route(router, Handler::of::<keyark_api::$noun::$request>());)*)*
             let router = crate::http::serve::pages(router);
             router.method_not_allowed_fallback(wrong_method).fallback(no_such_path).with_state(app)
         }
@@ -139,7 +139,7 @@ async fn dispatch(
     peer: Peer,
     path: RawPathParams,
     http: HttpRequest,
-    operation: Operation,
+    handler: Handler,
     fields: &Fields,
 ) -> Response {
     let (parts, body) = http.into_parts();
@@ -151,20 +151,20 @@ async fn dispatch(
         request.target = value.to_owned();
     }
     let id = request.id.clone();
-    let call = match read(&app, &operation, &mut request, &path, &parts, body, fields).await {
+    let call = match read(&app, &handler, &mut request, &path, &parts, body, fields).await {
         Ok(call) => call,
         Err(e) => {
-            app.refused(&operation.info, &request, &e).await;
+            app.refused(&handler.info, &request, &e).await;
             return answer_error(&id, &e);
         }
     };
-    match idempotency::begin(&app, &operation.info, &request, parts.uri.path()) {
+    match idempotency::begin(&app, &handler.info, &request, parts.uri.path()) {
         Err(e) => answer_error(&id, &e),
         Ok(Once::Again(kept)) => answer_kept(&id, &kept),
-        Ok(Once::Untracked) => respond(app, operation.info, request, call, &parts.headers, None).await,
+        Ok(Once::Untracked) => respond(app, handler.info, request, call, &parts.headers, None).await,
         Ok(Once::First(ticket)) => {
             // Goes on when the client goes away: its next attempt finds the outcome.
-            let task = async move { respond(app, operation.info, request, call, &parts.headers, Some(ticket)).await };
+            let task = async move { respond(app, handler.info, request, call, &parts.headers, Some(ticket)).await };
             tokio::spawn(task).await.unwrap_or_else(|e| answer_error(&id, &AppError::internal(e)))
         }
     }

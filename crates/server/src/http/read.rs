@@ -8,7 +8,7 @@ use keyark_api::endpoint::Body;
 use keyark_api::{EndpointInfo, ErrorCode};
 use serde_json::{Map, Value};
 
-use crate::app::operation::{Call, Input, Operation};
+use crate::app::handler::{Call, Handler, Input};
 use crate::app::{App, AppError, Request};
 
 /// How long the next piece of a body may take.
@@ -70,7 +70,7 @@ fn shape(schema: &Value) -> Shape {
 /// Reads the whole request.
 pub async fn read(
     app: &App,
-    operation: &Operation,
+    handler: &Handler,
     request: &mut Request,
     path: &RawPathParams,
     parts: &Parts,
@@ -79,15 +79,15 @@ pub async fn read(
 ) -> Result<Call, AppError> {
     let query = parts.uri.query().unwrap_or_default();
     let mut bytes = Vec::new();
-    match operation.info.body {
+    match handler.info.body {
         Body::Json => {
             check_media_type(parts)?;
             let small = axum::body::HttpBody::size_hint(&body).upper().is_some_and(|size| size <= SMALL_BODY);
-            let body = if small { body } else { admitted(app, &operation.info, request, body).await? };
+            let body = if small { body } else { admitted(app, &handler.info, request, body).await? };
             bytes = collect(app, body).await?;
         }
         Body::File => {
-            let body = admitted(app, &operation.info, request, body).await?;
+            let body = admitted(app, &handler.info, request, body).await?;
             request.file = Some(super::serve::spool(app, body).await?);
         }
         // A body that nobody reads would end the connection under the client's next request.
@@ -99,7 +99,7 @@ pub async fn read(
     }
     let empty = bytes.iter().all(u8::is_ascii_whitespace);
     if path.iter().next().is_none() && query.is_empty() && !empty {
-        return operation.bind(Input::Text(bytes)).map_err(unreadable);
+        return handler.bind(Input::Text(bytes)).map_err(unreadable);
     }
     let mut object: Map<String, Value> = match empty {
         true => Map::new(),
@@ -117,7 +117,7 @@ pub async fn read(
             return Err(AppError::invalid(format!("{name} stands in the path and in the request")));
         }
     }
-    operation.bind(Input::Object(object)).map_err(unreadable)
+    handler.bind(Input::Object(object)).map_err(unreadable)
 }
 
 /// Bodies up to here are read before the token is looked at.

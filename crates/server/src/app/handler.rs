@@ -12,7 +12,7 @@ use super::{App, Content, Ctx, Handle, Reply};
 
 /// An endpoint as data, and how a request to it is read and run.
 #[derive(Clone, Copy)]
-pub struct Operation {
+pub struct Handler {
     pub info: EndpointInfo,
     bind: fn(Input) -> serde_json::Result<Call>,
 }
@@ -31,12 +31,12 @@ type Running<'a> = Pin<Box<dyn Future<Output = Result<Written>> + Send + 'a>>;
 /// A reply whose content is JSON text.
 pub type Written = Reply<Vec<u8>>;
 
-impl Operation {
-    pub fn of<E: Endpoint>() -> Operation
+impl Handler {
+    pub fn of<E: Endpoint>() -> Handler
     where
         App: Handle<E>,
     {
-        Operation { info: EndpointInfo::of::<E>(), bind: bind::<E> }
+        Handler { info: EndpointInfo::of::<E>(), bind: bind::<E> }
     }
 
     /// Fails where the request is not what the endpoint takes.
