@@ -1,4 +1,4 @@
-//! Backups: the catalogue, downloads, uploads, inspection.
+//! Backups: the catalogue, downloads and contents.
 
 mod asked;
 pub mod create;
@@ -6,17 +6,17 @@ mod filters;
 mod later;
 mod restore;
 mod system;
+mod upload;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use keyark_api::backups::{
-    Backup, BackupContents, BackupDelete, BackupDownload, BackupFacts, BackupGet, BackupInspect, BackupItem,
-    BackupList, BackupStatusGet, BackupUpload, OperationStatus,
+    Backup, BackupContents, BackupDelete, BackupDownload, BackupGet, BackupItem, BackupList, BackupStatusGet,
+    OperationStatus,
 };
 use keyark_api::endpoint::{FileBody, NoBody};
 use keyark_api::{ErrorCode, Page, PageQuery};
-use keyark_archive::{Archive, ArchiveError, Scope};
+use keyark_archive::{Archive, ArchiveError};
 use keyark_backup::source::{self, SourceError};
 use keyark_crypto::Key256;
 use keyark_model::system::{BackupHeader, BackupKeyHeader, BackupStatus};
@@ -262,126 +262,6 @@ impl Handle<BackupDownload> for App {
         let name = format!("keyark-backup-{}.keyark", stored.id());
         let content = Content::File { path, name, etag: stored.header.checksum.clone() };
         Ok(Reply { content, revision: None, status: None, position: None })
-    }
-}
-
-fn here_already(id: Id) -> AppError {
-    AppError::new(ErrorCode::AlreadyExists, format!("the backup {id} is here already"))
-}
-
-impl Ctx {
-    /// What a deleted domain left behind becomes the backup of the domain into which its very bytes are uploaded: that
-    /// is how it comes back, in a new domain of the same system.
-    async fn backup_adopt(
-        &self,
-        known: Stored<BackupHeader>,
-        scope: Option<DomainId>,
-        upload: &Path,
-    ) -> Result<Reply<Backup>> {
-        let id = known.id();
-        let mut header = known.header.clone();
-        match (known.header.domain, scope) {
-            (Some(of), Some(into)) if of != into && self.domain_gone(of)? => header.domain = scope,
-            // Another domain restores from the same bytes too; it must have them to get this far.
-            (Some(of), Some(into)) if of != into => drop(header.also.insert(into)),
-            _ => {}
-        }
-        if header == known.header || known.header.status != BackupStatus::Completed {
-            return Err(here_already(id));
-        }
-        if keyark_backup::restore_system::file_digest(upload)?.to_string() != known.header.checksum {
-            return Err(here_already(id));
-        }
-        let _ = std::fs::remove_file(upload);
-        self.commit_header(&known, &header).await?;
-        let stored = self.core.load(DomainId::ROOT, id)?;
-        Ok(Reply::json(self.backup_shown(&stored)?).at(stored.revision()))
-    }
-}
-
-/// The file of an upload request.
-fn uploaded(ctx: &Ctx) -> Result<&Path> {
-    ctx.request.file.as_deref().ok_or_else(|| AppError::new(ErrorCode::BadRequest, "the body is the archive itself"))
-}
-
-impl Handle<BackupInspect> for App {
-    async fn handle(&self, ctx: &Ctx, _: BackupInspect) -> Result<Reply<BackupFacts>> {
-        let archive = Archive::open(std::fs::File::open(uploaded(ctx)?)?)?;
-        let facts = serde_json::to_value(archive.inspect(Some(&ctx.core.anchor))).map_err(AppError::internal)?;
-        Ok(Reply::json(BackupFacts(facts)))
-    }
-}
-
-impl Handle<BackupUpload> for App {
-    async fn handle(&self, ctx: &Ctx, r: BackupUpload) -> Result<Reply<Backup>> {
-        let path = match &r.upload_id {
-            Some(id) => ctx.upload_find(id)?,
-            None => uploaded(ctx)?.to_owned(),
-        };
-        let archive = Archive::open(std::fs::File::open(&path)?)?;
-        let header = archive.header().clone();
-        let scope = match header.scope {
-            Scope::System => None,
-            Scope::Domain => Some(ctx.domain()?),
-        };
-        ctx.require(right_of(scope, true))?;
-        // Who signed it is asked at the restore; that it is whole is asked now.
-        if let keyark_archive::Verdict::Bad { why } = archive.verify(&ctx.core.anchor)? {
-            return Err(AppError::new(
-                ErrorCode::ArchiveDamaged,
-                format!("the archive is damaged: {why}; upload it again"),
-            ));
-        }
-        let facts = archive.inspect(None);
-        let id = Id(header.id.0);
-        let known = ctx.core.load::<BackupHeader>(DomainId::ROOT, id).ok();
-        if let Some(known) = known {
-            return ctx.backup_adopt(known, scope, &path).await;
-        }
-        let digest = {
-            let path = path.clone();
-            tokio::task::spawn_blocking(move || keyark_backup::restore_system::file_digest(&path))
-                .await
-                .map_err(AppError::internal)??
-        };
-        let backup = BackupHeader {
-            domain: scope,
-            also: BTreeSet::new(),
-            description: facts.description.clone(),
-            created_at: header.created_at,
-            finished_at: Some(ctx.now),
-            status: BackupStatus::Completed,
-            failure: String::new(),
-            backup_key: facts
-                .backup_key_id
-                .parse()
-                .map_err(|_| AppError::invalid("the archive names no backup key"))?,
-            creator: header.creator.clone(),
-            product_version: header.product_version.clone(),
-            since: header.base.map(|b| Id(b.id.0)),
-            filters: serde_json::Value::Null,
-            seq: header.positions.last.0,
-            size: archive.length(),
-            checksum: digest.to_string(),
-            counts: facts.counts.unwrap_or_default().into_iter().map(|(k, n)| (k, n.0)).collect(),
-            uploaded: true,
-            job: Core::new_id(ctx.now),
-        };
-        let kept = self.folder.archive(id);
-        // Never over a file that is there: two uploads of one archive race for its name.
-        std::fs::hard_link(&path, &kept).map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => here_already(id),
-            _ => e.into(),
-        })?;
-        let _ = std::fs::remove_file(&path);
-        let revision = ctx.core.store.tombstone(keyark_model::Kind::Backup, id)?.map_or(1, |t| t.revision + 1);
-        let write = ctx.core.put(DomainId::ROOT, id, revision, &backup, b"")?;
-        if let Err(e) = ctx.commit_in(DomainId::ROOT, id.to_string(), vec![], vec![write]).await {
-            let _ = std::fs::remove_file(&kept);
-            return Err(e);
-        }
-        let stored = ctx.core.load(DomainId::ROOT, id)?;
-        Ok(Reply::json(ctx.backup_shown(&stored)?).at(revision))
     }
 }
 
