@@ -76,6 +76,12 @@ pub struct StoredEntry {
     pub bytes: Box<[u8]>,
 }
 
+impl<'a> EntryRef<'a> {
+    pub fn of(e: &'a StoredEntry) -> EntryRef<'a> {
+        EntryRef { seq: e.seq, domain: e.domain, time: e.time, bytes: &e.bytes }
+    }
+}
+
 /// A KEK generation, wrapped for the archive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WrappedKek<'a> {

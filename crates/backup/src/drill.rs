@@ -132,37 +132,25 @@ pub fn drill(d: &Drill<'_>, progress: &Progress) -> Result<DrillReport, DrillErr
 /// Opens every body, computes known answers of a sample of keys, and compares the digests of the records.
 fn prove_records(links: &Links<'_, '_>, report: &mut DrillReport, progress: &Progress) -> Result<(), DrillError> {
     let mut sums: BTreeMap<DomainId, LtHash> = BTreeMap::new();
-    let mut failure: Option<DrillError> = None;
     let mut keys = 0;
     progress.set_total(links.count());
-    links.each_record::<SourceError>(|r, link| {
-        if failure.is_some() {
-            return Ok(());
-        }
-        let proven = (|| -> Result<(), DrillError> {
-            progress.step()?;
-            sums.entry(r.domain).or_default().add(&element(&r));
-            *report.records.entry(r.kind.word().to_owned()).or_default() += 1;
-            let body = links.body(&r, link)?;
-            if r.kind == Kind::Key {
-                keys += 1;
-                if keys % SAMPLE == 1 {
-                    let wrong = DrillError::KnownAnswer(r.id);
-                    let header: KeyHeader =
-                        serde_json::from_slice(r.header).map_err(|_| DrillError::KnownAnswer(r.id))?;
-                    let versions = KeyBody::decode(header.spec, &body).and_then(|body| body.prove());
-                    report.versions_proven += versions.map_err(|_| wrong)? as u64;
-                    report.keys_proven += 1;
-                }
+    links.each_record::<DrillError>(|r, link| {
+        progress.step()?;
+        sums.entry(r.domain).or_default().add(&element(&r));
+        *report.records.entry(r.kind.word().to_owned()).or_default() += 1;
+        let body = links.body(&r, link)?;
+        if r.kind == Kind::Key {
+            keys += 1;
+            if keys % SAMPLE == 1 {
+                let wrong = |_| DrillError::KnownAnswer(r.id);
+                let header: KeyHeader = serde_json::from_slice(r.header).map_err(|_| DrillError::KnownAnswer(r.id))?;
+                let versions = KeyBody::decode(header.spec, &body).and_then(|body| body.prove());
+                report.versions_proven += versions.map_err(wrong)? as u64;
+                report.keys_proven += 1;
             }
-            Ok(())
-        })();
-        failure = proven.err();
+        }
         Ok(())
     })?;
-    if let Some(e) = failure {
-        return Err(e);
-    }
     for (domain, stated) in &links.last().unlocked.archive().footer().record_digests {
         if sums.get(domain).cloned().unwrap_or_default().digest().0[..] != stated.0[..] {
             return Err(DrillError::Digest(*domain));

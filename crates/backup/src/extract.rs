@@ -77,35 +77,18 @@ fn extract_inside(r: &ExtractRequest<'_>, making: &Path, progress: &Progress) ->
     }
     progress.set_total(2 * r.links.count());
     let mut sums: BTreeMap<DomainId, LtHash> = BTreeMap::new();
-    let mut stopped: Result<(), TakeError> = Ok(());
-    r.links.each_record::<SourceError>(|record, link| {
-        if stopped.is_err() {
-            return Ok(());
-        }
-        stopped = (|| {
-            progress.step()?;
-            // Opened in either case: what does not open is found now and not at the restore.
-            let body = r.links.body(&record, link)?;
-            let sealed = fresh.as_ref().map(|(_, kek)| kek.seal(&name_of(&record), record.header, body.expose()));
-            let written = RecordRef { body: sealed.as_deref().unwrap_or(record.body), ..record };
-            sums.entry(written.domain).or_default().add(&element(&written));
-            Ok(writer.record(&written)?)
-        })();
-        Ok(())
+    r.links.each_record::<TakeError>(|record, link| {
+        progress.step()?;
+        // Opened in either case: what does not open is found now and not at the restore.
+        let body = r.links.body(&record, link)?;
+        let sealed = fresh.as_ref().map(|(_, kek)| kek.seal(&name_of(&record), record.header, body.expose()));
+        let written = RecordRef { body: sealed.as_deref().unwrap_or(record.body), ..record };
+        sums.entry(written.domain).or_default().add(&element(&written));
+        Ok(writer.record(&written)?)
     })?;
-    stopped?;
-    let mut gone: Vec<_> = r.links.tombstones()?.into_values().collect();
-    gone.sort_by_key(|t| (t.domain, t.kind, t.id));
-    for tombstone in &gone {
-        writer.tombstone(tombstone)?;
-    }
+    r.links.each_tombstone::<TakeError>(|tombstone| Ok(writer.tombstone(&tombstone)?))?;
     if from.scope == Scope::System {
-        for opened in r.links.archives() {
-            for entry in opened.unlocked.audit_entries()? {
-                let e = entry?;
-                writer.audit_entry(&EntryRef { seq: e.seq, domain: e.domain, time: e.time, bytes: &e.bytes })?;
-            }
-        }
+        r.links.each_audit_entry::<TakeError>(|e| Ok(writer.audit_entry(&EntryRef::of(&e))?))?;
     }
     let written: BTreeMap<DomainId, Digest> = sums.iter().map(|(d, sum)| (*d, sum.digest())).collect();
     let known = footer.record_digests.iter().filter(|_| from.scope == Scope::System);

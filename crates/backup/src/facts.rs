@@ -64,7 +64,10 @@ impl Facts {
     pub fn of_store(store: &Store, domain: Option<DomainId>) -> Result<Facts, Fault> {
         let mut facts = Facts::default();
         for gone in store.tombstones(domain, 0, u64::MAX)? {
-            facts.deleted.insert((gone.kind, gone.id), gone);
+            // Of all domains: what moved from one to another stands.
+            if domain.is_some() || store.get_any(gone.kind, gone.id)?.is_none() {
+                facts.deleted.insert((gone.kind, gone.id), gone);
+            }
         }
         for d in store.domains()?.into_iter().filter(|d| domain.is_none_or(|only| only == *d)) {
             facts.learn_keys(store, d)?;
@@ -111,15 +114,16 @@ impl Facts {
     /// Learns what a later archive knows: of one domain, or of all.
     pub fn learn_archive(&mut self, opened: &Opened<'_>, domain: Option<DomainId>) -> Result<(), SourceError> {
         let ours = |d: DomainId| domain.is_none_or(|only| only == d);
+        let mut deleted = HashMap::new();
         for gone in opened.unlocked.tombstones()? {
             let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone?;
             if ours(domain) {
-                self.deleted.entry((kind, id)).or_insert(Tombstone { kind, id, domain, revision, seq: 0, time, name });
+                deleted.insert((kind, id), Tombstone { kind, id, domain, revision, seq: 0, time, name });
             }
         }
         opened.unlocked.each_record::<SourceError>(|r| {
             match r.kind {
-                _ if !ours(r.domain) => {}
+                _ if !ours(r.domain) => return Ok(()),
                 Kind::Key if mentions(r.header, b"Destroyed") || mentions(r.header, b"Compromised") => {
                     self.learn_key(r.id, r.header);
                 }
@@ -128,8 +132,13 @@ impl Facts {
                 }
                 _ => {}
             }
+            deleted.remove(&(r.kind, r.id));
             Ok(())
-        })
+        })?;
+        for (key, gone) in deleted {
+            self.deleted.entry(key).or_insert(gone);
+        }
+        Ok(())
     }
 
     /// Whether a record is known to be deleted.

@@ -1,10 +1,9 @@
 //! A backup and the increments that continue it, read as one: the state at the point of the last.
 
-use std::collections::HashMap;
-use std::iter::Peekable;
+use std::cmp::Reverse;
 
-use keyark_archive::scan::Owned;
-use keyark_archive::{ArchiveError, RecordRef, Scope, Tombstone};
+use itertools::kmerge_by;
+use keyark_archive::{ArchiveError, RecordRef, Scope, StoredEntry, Tombstone};
 use keyark_crypto::SecretBytes;
 use keyark_model::{DomainId, Id, Kind, Record};
 
@@ -26,24 +25,25 @@ pub enum ChainError {
     OtherStream { id: String, before: String },
 }
 
-/// Opened archives, each the base of the next; the first is whole.
+/// Opened archives, each the base of the next.
 pub struct Links<'b, 'a> {
     all: Vec<&'b Opened<'a>>,
-    /// What later links say is gone: the last of them that says so.
-    gone: HashMap<(Kind, Id), usize>,
 }
 
 impl<'b, 'a> Links<'b, 'a> {
-    /// In the order in which they were made. Each names the one before and where that ended, so none is missing.
+    /// A whole backup and what continues it, in the order in which they were made.
     pub fn of(all: Vec<&'b Opened<'a>>) -> Result<Links<'b, 'a>, SourceError> {
-        let header = |o: &Opened<'a>| o.unlocked.archive().header().clone();
-        let mut before = header(all[0]);
-        if let Some(base) = &before.base {
-            return Err(ChainError::NoBase { id: before.id.to_string(), base: base.id.to_string() }.into());
+        let first = all[0].unlocked.archive().header();
+        if let Some(base) = &first.base {
+            return Err(ChainError::NoBase { id: first.id.to_string(), base: base.id.to_string() }.into());
         }
-        let mut gone = HashMap::new();
-        for (n, link) in all.iter().enumerate().skip(1) {
-            let this = header(link);
+        Links::joined(all)
+    }
+
+    /// Each names the one before and where that ended, so none is missing; what the first continues is not looked at.
+    pub(crate) fn joined(all: Vec<&'b Opened<'a>>) -> Result<Links<'b, 'a>, SourceError> {
+        for pair in all.windows(2) {
+            let [before, this] = [pair[0], pair[1]].map(|o| o.unlocked.archive().header());
             let (id, last) = (this.id.to_string(), before.id.to_string());
             if (this.system, this.incarnation, this.domain) != (before.system, before.incarnation, before.domain) {
                 return Err(ChainError::OtherStream { id, before: last }.into());
@@ -60,23 +60,18 @@ impl<'b, 'a> Links<'b, 'a> {
                     return Err(ChainError::OtherBase { id, before: last, named }.into());
                 }
             }
-            for tombstone in link.unlocked.tombstones()? {
-                let tombstone = tombstone?;
-                gone.insert((tombstone.kind, tombstone.id), n);
-            }
-            before = this;
         }
-        Ok(Links { all, gone })
+        Ok(Links { all })
+    }
+
+    /// The one that the others continue.
+    pub(crate) fn first(&self) -> &'b Opened<'a> {
+        self.all[0]
     }
 
     /// The archive whose point is restored.
     pub fn last(&self) -> &'b Opened<'a> {
-        self.all.last().expect("`of` was given at least one")
-    }
-
-    /// All of them, the whole backup first.
-    pub fn archives(&self) -> impl Iterator<Item = &'b Opened<'a>> + '_ {
-        self.all.iter().copied()
+        self.all[self.all.len() - 1]
     }
 
     /// Ids in order, the whole backup first.
@@ -97,74 +92,75 @@ impl<'b, 'a> Links<'b, 'a> {
 
     /// Every record of the state, ascending by (domain, kind, id), each as the last link has it that holds it, with the
     /// link that it stands in. Stops at the caller's first error.
-    pub fn each_record<E: From<ArchiveError>>(
+    pub fn each_record<E: From<SourceError>>(
         &self,
         mut f: impl FnMut(RecordRef<'_>, usize) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (first, later) = (self.all[0], &self.all[1..]);
-        if later.is_empty() {
-            return first.unlocked.each_record(|r| f(r, 0));
-        }
-        let mut ahead = Vec::new();
-        for link in later {
-            ahead.push(link.unlocked.records()?.peekable());
-        }
-        first.unlocked.each_record::<E>(|r| {
+        let first = self.first();
+        let mut later = self.last_words(1, 1)?.peekable();
+        // The first link is the largest by far: its records are shown where they lie.
+        let mut of_first = |r: RecordRef<'_>| {
             let here = place(&r);
-            while let Some(next) = least(&mut ahead).filter(|next| *next < here) {
-                self.emit(&mut ahead, next, &mut f)?;
+            while let Some(said) = later.next_if(|said| said.as_ref().map_or(true, |s| s.place < here)) {
+                said?.show(&mut f)?;
             }
-            if least(&mut ahead) == Some(here) {
-                return self.emit(&mut ahead, here, &mut f);
+            match later.next_if(|said| said.as_ref().is_ok_and(|s| s.place == here)) {
+                Some(said) => said?.show(&mut f),
+                None => f(r, 0),
             }
-            match self.gone.contains_key(&(r.kind, r.id)) {
-                true => Ok(()),
-                false => f(r, 0),
+        };
+        let read = first.unlocked.each_record(|r| of_first(r).map_err(Through));
+        read.map_err(|Through(e)| e)?;
+        later.try_for_each(|said| said?.show(&mut f))
+    }
+
+    /// What people read of the log, in its order.
+    pub fn each_audit_entry<E: From<SourceError>>(
+        &self,
+        mut f: impl FnMut(StoredEntry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for opened in &self.all {
+            for entry in opened.unlocked.audit_entries().map_err(SourceError::from)? {
+                f(entry.map_err(SourceError::from)?)?;
             }
-        })?;
-        while let Some(next) = least(&mut ahead) {
-            self.emit(&mut ahead, next, &mut f)?;
         }
         Ok(())
     }
 
-    /// Takes one record out of every link that holds it and shows the newest, unless it went away after that.
-    fn emit<E: From<ArchiveError>>(
-        &self,
-        ahead: &mut [Peekable<Owned<'_, 'a, std::fs::File, Record>>],
-        at: Place,
-        f: &mut impl FnMut(RecordRef<'_>, usize) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut newest = None;
-        for (n, records) in ahead.iter_mut().enumerate() {
-            // An error is taken out here too, and ends the reading.
-            let taken = records.next_if(|r| r.as_ref().map_or(true, |r| place(&RecordRef::of(r)) == at));
-            if let Some(record) = taken {
-                newest = Some((record?, n + 1));
-            }
+    /// What is gone at the point, ascending by (domain, kind, id), each as the last link has it that names it. A record
+    /// that went away in one domain may stand in another.
+    pub fn each_tombstone<E: From<SourceError>>(&self, mut f: impl FnMut(Tombstone) -> Result<(), E>) -> Result<(), E> {
+        if self.all.iter().all(|o| o.unlocked.index().counts.tombstones == 0) {
+            return Ok(());
         }
-        match newest {
-            Some((r, n)) if self.gone.get(&(r.kind, r.id)).is_none_or(|gone| *gone <= n) => f(RecordRef::of(&r), n),
-            _ => Ok(()),
-        }
+        self.last_words(0, 1)?.try_for_each(|said| match said?.what {
+            What::Stands(_) => Ok(()),
+            What::Gone(tombstone) => f(tombstone),
+        })
     }
 
-    /// What is gone at the point, each as the last link has it that names it.
-    pub fn tombstones(&self) -> Result<HashMap<(Kind, Id), Tombstone>, SourceError> {
-        let mut all = HashMap::new();
-        for link in &self.all {
-            for gone in link.unlocked.tombstones()? {
-                let gone = gone?;
-                all.insert((gone.kind, gone.id), gone);
+    /// Of each place what the last link says that names it: of tombstones from one link on, of records from another.
+    fn last_words(
+        &self,
+        tombstones: usize,
+        records: usize,
+    ) -> Result<impl Iterator<Item = Heard> + use<'_, 'b, 'a>, SourceError> {
+        let mut streams: Vec<Box<dyn Iterator<Item = Heard> + '_>> = Vec::new();
+        for (link, opened) in self.all.iter().enumerate() {
+            if link >= records {
+                let all = opened.unlocked.records()?;
+                streams.push(Box::new(all.map(move |r| Ok(Said::stands(r?, link)))));
+            }
+            if link >= tombstones {
+                let all = opened.unlocked.tombstones()?;
+                streams.push(Box::new(all.map(move |t| Ok(Said::gone(t?, link)))));
             }
         }
-        if self.all.len() > 1 {
-            self.each_record::<ArchiveError>(|r, _| {
-                all.remove(&(r.kind, r.id));
-                Ok(())
-            })?;
-        }
-        Ok(all)
+        let mut decided = None;
+        // What cannot be read comes first, so that its error is met.
+        let rank = |said: &Heard| said.as_ref().ok().map(Said::rank);
+        let all = kmerge_by(streams, move |a: &Heard, b: &Heard| rank(a) < rank(b));
+        Ok(all.filter(move |said| said.as_ref().map_or(true, |s| decided.replace(s.place) != Some(s.place))))
     }
 
     /// A record's body in clear. A system's archives carry the KEKs in use, and those of the last are the ones that
@@ -184,13 +180,50 @@ fn place(r: &RecordRef<'_>) -> Place {
     (r.domain, r.kind, r.id)
 }
 
-/// The least place that any link is at. A link that cannot be read any further comes first, so that its error is met.
-fn least(ahead: &mut [Peekable<Owned<'_, '_, std::fs::File, Record>>]) -> Option<Place> {
-    let at = |r: &Result<Record, ArchiveError>| match r {
-        Ok(r) => place(&RecordRef::of(r)),
-        Err(_) => (DomainId::ROOT, Kind::Domain, Id::from_bytes([0; 16])),
-    };
-    ahead.iter_mut().filter_map(|records| records.peek().map(at)).min()
+/// A caller's error on its way through the reader of an archive, whose own errors become ours first.
+struct Through<E>(E);
+
+impl<E: From<SourceError>> From<ArchiveError> for Through<E> {
+    fn from(e: ArchiveError) -> Self {
+        Through(SourceError::from(e).into())
+    }
+}
+
+/// What a link says of a place.
+struct Said {
+    place: Place,
+    link: usize,
+    what: What,
+}
+
+type Heard = Result<Said, SourceError>;
+
+enum What {
+    Stands(Record),
+    Gone(Tombstone),
+}
+
+impl Said {
+    fn stands(r: Record, link: usize) -> Said {
+        Said { place: (r.domain, r.kind, r.id), link, what: What::Stands(r) }
+    }
+
+    fn gone(t: Tombstone, link: usize) -> Said {
+        Said { place: (t.domain, t.kind, t.id), link, what: What::Gone(t) }
+    }
+
+    /// Shows the record, if one stands there.
+    fn show<E>(self, f: &mut impl FnMut(RecordRef<'_>, usize) -> Result<(), E>) -> Result<(), E> {
+        match self.what {
+            What::Stands(record) => f(RecordRef::of(&record), self.link),
+            What::Gone(_) => Ok(()),
+        }
+    }
+
+    /// Where it stands among all that is said: of one place the word that counts comes first.
+    fn rank(&self) -> (Place, Reverse<usize>, bool) {
+        (self.place, Reverse(self.link), matches!(self.what, What::Gone(_)))
+    }
 }
 
 impl Opened<'_> {

@@ -132,19 +132,10 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     for kind in [Kind::Key, Kind::Secret] {
         planner.weights.insert(kind.word().into(), 0);
     }
-    let mut failure = None;
-    input.links.each_record::<SourceError>(|record, _| {
-        if failure.is_none()
-            && record.domain == input.from
-            && let Err(e) = planner.consider(&record)
-        {
-            failure = Some(e);
-        }
-        Ok(())
+    input.links.each_record::<PlanError>(|record, _| match record.domain == input.from {
+        true => Ok(planner.consider(&record)?),
+        false => Ok(()),
     })?;
-    if let Some(e) = failure {
-        return Err(e.into());
-    }
     planner.secrets_need_keys(input)?;
     if input.options.mode == Mode::Exact {
         planner.deletions()?;
@@ -301,21 +292,15 @@ impl Planner<'_> {
             return Ok(());
         }
         let mut missing: Vec<(usize, Id)> = Vec::new();
-        let mut failure = None;
-        input.links.each_record::<SourceError>(|r, _| {
+        input.links.each_record::<PlanError>(|r, _| {
             let Some(line) = coming.get(&r.id).filter(|_| r.kind == Kind::Secret) else { return Ok(()) };
             for key in secret_keys(r.header) {
-                match input.store.get(input.into, Kind::Key, key) {
-                    Ok(None) if !self.arriving_keys.contains(&key) => missing.push((*line, key)),
-                    Ok(_) => {}
-                    Err(e) => failure = Some(e),
+                if !self.arriving_keys.contains(&key) && input.store.get(input.into, Kind::Key, key)?.is_none() {
+                    missing.push((*line, key));
                 }
             }
             Ok(())
         })?;
-        if let Some(e) = failure {
-            return Err(e.into());
-        }
         for (line, key) in missing {
             self.items[line].action = Action::Refuse;
             self.items[line].needs = Some(key);

@@ -83,30 +83,19 @@ pub fn writes(
     for item in plan.items.iter().filter(|i| i.action == Action::Delete) {
         out.changes.push(Write::Delete { kind: item.kind, id: item.id, revision: item.revision });
     }
-    let mut failure = None;
-    input.links.each_record::<SourceError>(|record, link| {
-        if failure.is_none()
-            && record.domain == input.from
+    let arrives = |id: Id| arriving.contains(&id);
+    input.links.each_record::<RestoreError>(|record, link| {
+        if record.domain == input.from
             && let Some(line) = lines.get(&(record.kind, record.id))
             && matches!(line.action, Action::Create | Action::Overwrite | Action::Rename | Action::NewVersion)
         {
-            let arrives = |id: Id| arriving.contains(&id);
-            match progress
-                .step()
-                .map_err(RestoreError::from)
-                .and_then(|()| Ok(input.links.body(&record, link)?))
-                .and_then(|body| restored(input, plan, target, &record, body, line, &arrives))
-            {
-                Ok(write) => out.changes.push(write),
-                Err(e) => failure = Some(e),
-            }
+            progress.step()?;
+            let body = input.links.body(&record, link)?;
+            out.changes.push(restored(input, plan, target, &record, body, line, &arrives)?);
         }
         Ok(())
     })?;
-    match failure {
-        Some(e) => Err(e),
-        None => Ok(out),
-    }
+    Ok(out)
 }
 
 fn restored(

@@ -101,58 +101,42 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     let mut signed: BTreeMap<DomainId, LtHash> = BTreeMap::new();
     let (mut negative, mut left_out) = (Vec::new(), 0);
     let mut came_back = HashSet::new();
-    let mut failure: Option<SystemRestoreError> = None;
-    r.links.each_record::<SourceError>(|record, link| {
-        if failure.is_some() {
-            return Ok(());
+    r.links.each_record::<SystemRestoreError>(|record, link| {
+        failpoint("load-record");
+        progress.step()?;
+        while let Some(extra) = inserts.next_if(|e| (e.domain, e.kind, e.id) < (record.domain, record.kind, record.id))
+        {
+            loader.add(&view(&extra))?;
         }
-        let outcome = (|| -> Result<(), SystemRestoreError> {
-            failpoint("load-record");
-            progress.step()?;
-            while let Some(extra) =
-                inserts.next_if(|e| (e.domain, e.kind, e.id) < (record.domain, record.kind, record.id))
-            {
-                loader.add(&view(&extra))?;
+        signed.entry(record.domain).or_default().add(&element(&record));
+        let body = r.links.body(&record, link)?;
+        let (ruling, found) = r.facts.rule(record.kind, record.id, record.header, r.options);
+        negative.extend(found);
+        match ruling {
+            Ruling::Leave(_) => {
+                left_out += 1;
+                return Ok(());
             }
-            signed.entry(record.domain).or_default().add(&element(&record));
-            let body = r.links.body(&record, link)?;
-            let (ruling, found) = r.facts.rule(record.kind, record.id, record.header, r.options);
-            negative.extend(found);
-            match ruling {
-                Ruling::Leave(_) => {
-                    left_out += 1;
-                    return Ok(());
-                }
-                Ruling::Keep => loader.add(&view_of(&record))?,
-                Ruling::Change { header, without } => {
-                    let body = body_without(record.header, body, &without)?;
-                    let changed = RecordRef { header: &header, revision: record.revision + 1, ..record };
-                    // A restored generation only opens (rules B5).
-                    let missing = SourceError::Record { kind: record.kind, id: record.id };
-                    let kek = fresh.get(&record.domain).ok_or(missing)?;
-                    let sealed = kek.seal(&name_of(&changed), &header, body.expose());
-                    loader.add(&view_of(&RecordRef { body: &sealed, ..changed }))?;
-                }
+            Ruling::Keep => loader.add(&view_of(&record))?,
+            Ruling::Change { header, without } => {
+                let body = body_without(record.header, body, &without)?;
+                let changed = RecordRef { header: &header, revision: record.revision + 1, ..record };
+                // A restored generation only opens (rules B5).
+                let missing = SourceError::Record { kind: record.kind, id: record.id };
+                let kek = fresh.get(&record.domain).ok_or(missing)?;
+                let sealed = kek.seal(&name_of(&changed), &header, body.expose());
+                loader.add(&view_of(&RecordRef { body: &sealed, ..changed }))?;
             }
-            if r.facts.knows_deleted(record.kind, record.id) {
-                came_back.insert((record.kind, record.id));
-            }
-            Ok(())
-        })();
-        if let Err(e) = outcome {
-            failure = Some(e);
+        }
+        if r.facts.knows_deleted(record.kind, record.id) {
+            came_back.insert((record.kind, record.id));
         }
         Ok(())
     })?;
-    if let Some(e) = failure {
-        return Err(e);
-    }
     for extra in inserts {
         loader.add(&view(&extra))?;
     }
-    for gone in tombstones(r, &came_back)? {
-        loader.add_tombstone(&gone)?;
-    }
+    add_tombstones(r, &mut loader, &came_back)?;
     add_history(r, &mut loader, replaced, position)?;
     for (domain, expected) in &archive.footer().record_digests {
         let found = signed.get(domain).cloned().unwrap_or_default().digest();
@@ -172,12 +156,10 @@ fn add_history(
     replaced: Option<&Store>,
     position: u64,
 ) -> Result<(), SystemRestoreError> {
-    for opened in r.links.archives() {
-        for entry in opened.unlocked.audit_entries().map_err(SourceError::from)? {
-            let entry = entry.and_then(|e| crate::history::decode(&e)).map_err(SourceError::from)?;
-            loader.add_history(&entry)?;
-        }
-    }
+    r.links.each_audit_entry::<SystemRestoreError>(|e| {
+        let entry = crate::history::decode(&e).map_err(SourceError::from)?;
+        Ok(loader.add_history(&entry)?)
+    })?;
     let Some(store) = replaced else { return Ok(()) };
     let (mut after, ends) = (position, loader.base().seq);
     loop {
@@ -194,23 +176,23 @@ fn add_history(
 
 /// What the archive and the replaced system know to be deleted, but for what was asked back: a fact that stayed behind
 /// would let the next restore bring the record back unasked.
-fn tombstones(
+fn add_tombstones(
     r: &SystemRestore<'_>,
+    loader: &mut BulkLoader,
     came_back: &HashSet<(Kind, Id)>,
-) -> Result<impl Iterator<Item = Tombstone>, SystemRestoreError> {
-    let mut all: BTreeMap<(Kind, Id), Tombstone> = BTreeMap::new();
-    for (key, gone) in r.links.tombstones()? {
+) -> Result<(), SystemRestoreError> {
+    r.links.each_tombstone::<SystemRestoreError>(|gone| {
         let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone;
-        all.insert(key, Tombstone { kind, id, domain, revision, seq: 0, time, name });
-    }
+        Ok(loader.add_tombstone(&Tombstone { kind, id, domain, revision, seq: 0, time, name })?)
+    })?;
     let carried = |kind: Kind, id| r.extras.iter().any(|e| (e.kind, e.id) == (kind, id));
     for gone in r.facts.deleted() {
         let shipped = gone.kind.travels(Carrier::System);
         if shipped && !came_back.contains(&(gone.kind, gone.id)) && !carried(gone.kind, gone.id) {
-            all.insert((gone.kind, gone.id), gone.clone());
+            loader.add_tombstone(gone)?;
         }
     }
-    Ok(all.into_values())
+    Ok(())
 }
 
 /// A new KEK generation for each domain of the archive.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufReader, BufWriter, Seek};
 use std::path::Path;
 
 use keyark_archive::{
@@ -148,9 +148,7 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
         None => Chain { before: Digest::ZERO, after: head.hash },
         Some(d) => Chain { before: Digest::ZERO, after: snapshot.domain_head(d).hash },
     };
-    let mut gone = snapshot.tombstones(r.domain, r.since.map_or(0, |s| s.seq))?;
-    gone.retain(|t| t.kind.travels(r.carrier()));
-    gone.sort_by_key(|t| (t.domain, t.kind, t.id));
+    let gone = Waiting::of(r, &snapshot, making)?;
     if r.domain.is_none() {
         digests.extend(domains.iter().map(|d| (*d, snapshot.digest(*d))));
     }
@@ -205,10 +203,7 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
         sums.entry(record.domain).or_default().add(&element(&RecordRef::of(&record)));
         writer.record(&RecordRef::of(&record))?;
     }
-    for t in gone {
-        let (kind, domain, id, revision, time) = (t.kind, t.domain, t.id, t.revision, t.time);
-        writer.tombstone(&Tombstone { kind, domain, id, revision, time, name: t.name })?;
-    }
+    gone.write(&mut writer)?;
     if r.domain.is_none() {
         write_audit(r, &mut writer, head.seq)?;
     }
@@ -229,6 +224,39 @@ fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Resul
     failpoint("take-written");
     read_back(making, &by, &written, &summary.counts, progress)?;
     Ok(Taken { summary, seq: head.seq, time: head.time })
+}
+
+/// Tombstones in a file without a name: they are read before records and written behind them, however many there are.
+struct Waiting(File);
+
+/// A kind's code, id, domain, revision, time, name.
+type WaitingTombstone = (u8, Id, DomainId, u64, i64, Option<String>);
+
+impl Waiting {
+    fn of(r: &TakeRequest<'_>, snapshot: &keyark_store::Snapshot, making: &Path) -> Result<Waiting, TakeError> {
+        let folder = making.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
+        snapshot.each_tombstone::<TakeError>(r.domain, r.since.map_or(0, |s| s.seq), |t| {
+            if t.kind.travels(r.carrier()) {
+                let waiting: WaitingTombstone = (t.kind as u8, t.id, t.domain, t.revision, t.time.0, t.name);
+                serde_json::to_writer(&mut out, &waiting).map_err(std::io::Error::from)?;
+            }
+            Ok(())
+        })?;
+        let mut file = out.into_inner().map_err(|e| e.into_error())?;
+        file.rewind()?;
+        Ok(Waiting(file))
+    }
+
+    fn write(self, writer: &mut Writer<BufWriter<File>>) -> Result<(), TakeError> {
+        let all = serde_json::Deserializer::from_reader(BufReader::new(self.0)).into_iter::<WaitingTombstone>();
+        for waiting in all {
+            let (code, id, domain, revision, time, name) = waiting.map_err(std::io::Error::from)?;
+            let kind = Kind::from_code(code).expect("a kind's own code");
+            writer.tombstone(&Tombstone { kind, domain, id, revision, time: Time(time), name })?;
+        }
+        Ok(())
+    }
 }
 
 /// What people read of the log inside the audit retention, and of an increment only what its base does not have.

@@ -163,7 +163,7 @@ impl BulkLoader {
         Ok(())
     }
 
-    /// Adds a tombstone; in any order, after the records.
+    /// Adds a tombstone; in any order, after the records. Of two of one record in one domain the later stands.
     pub fn add_tombstone(&mut self, gone: &Tombstone) -> Result<(), LoadError> {
         self.last = Some(END);
         let at = self.domain_at(gone.domain);
@@ -174,7 +174,9 @@ impl BulkLoader {
         self.conn
             .prepare_cached(
                 "INSERT INTO tombstone (kind, id, slot, revision, seq, idx, time, name)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7)
+                 ON CONFLICT (kind, id, slot) DO UPDATE SET revision = excluded.revision, time = excluded.time,
+                 name = excluded.name WHERE excluded.time >= time",
             )?
             .execute(params![
                 gone.kind as u8,

@@ -50,7 +50,8 @@ impl Store {
     pub fn check(&self) -> Result<CheckReport, Fault> {
         let reader = self.reader()?;
         reader.consistent(|| {
-            let mut check = Check { conn: &reader, report: CheckReport::default(), last: HashMap::new() };
+            let mut check =
+                Check { conn: &reader, report: CheckReport::default(), last: HashMap::new(), left: HashMap::new() };
             check.database()?;
             // Rows that cannot even be read end the check: what they should have said is not known.
             match check.all() {
@@ -83,6 +84,8 @@ struct Check<'a> {
     conn: &'a Reader,
     report: CheckReport,
     last: HashMap<(Kind, Id), Last>,
+    /// Deletions in a domain of what came back in another.
+    left: HashMap<(DomainId, Kind, Id), Last>,
 }
 
 impl Check<'_> {
@@ -209,7 +212,12 @@ impl Check<'_> {
             };
             let before = self.last.insert((kind, id), last);
             let follows = before
+                .as_ref()
                 .is_none_or(|b| revision == b.revision + 1 || (revision == b.revision && !b.delete && !change.delete));
+            self.left.remove(&(around.domain, kind, id));
+            if let Some(before) = before.filter(|b| b.delete && b.domain != around.domain) {
+                self.left.insert((before.domain, kind, id), before);
+            }
             if !follows {
                 self.entry(row.seq, &format!("its revision {revision} of {kind} {id} does not follow"));
             }
@@ -302,7 +310,10 @@ impl Check<'_> {
 
     fn tombstones(&mut self, base: &Head) -> Result<(), Fault> {
         let conn = self.conn;
-        let mut statement = conn.prepare("SELECT kind, id, revision, seq FROM tombstone")?;
+        let mut statement = conn.prepare(
+            "SELECT tombstone.kind, tombstone.id, revision, tombstone.seq, domain.id FROM tombstone
+             JOIN slot ON slot.no = tombstone.slot JOIN domain ON domain.no = slot.domain",
+        )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let Some(kind) = Kind::from_code(row.get(0)?) else {
@@ -310,7 +321,10 @@ impl Check<'_> {
                 continue;
             };
             let (id, revision, seq) = (Id::from_bytes(row.get(1)?), row.get::<_, u64>(2)?, row.get::<_, u64>(3)?);
-            let fits = match self.last.remove(&(kind, id)) {
+            let domain = DomainId::from_bytes(row.get(4)?);
+            let newest = self.last.get(&(kind, id)).is_some_and(|last| last.domain == domain);
+            let told = if newest { self.last.remove(&(kind, id)) } else { self.left.remove(&(domain, kind, id)) };
+            let fits = match told {
                 Some(last) => last.delete && (last.revision, last.seq) == (revision, seq),
                 None => seq <= base.seq,
             };
@@ -322,7 +336,8 @@ impl Check<'_> {
                 });
             }
         }
-        let gone: Vec<_> = self.last.iter().filter(|(_, l)| l.delete).map(|(key, _)| *key).collect();
+        let gone = self.last.iter().filter(|(_, l)| l.delete).map(|(key, _)| *key);
+        let gone: Vec<_> = gone.chain(self.left.keys().map(|(_, kind, id)| (*kind, *id))).collect();
         for (kind, id) in gone {
             self.found(Finding::Record { kind, id, problem: "its tombstone is missing".into() });
         }

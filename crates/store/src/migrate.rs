@@ -10,7 +10,17 @@ use crate::lock::beside;
 use crate::schema::{APPLICATION, PRODUCT, SCHEMA};
 
 /// Step `n` brings schema `n + 1` to `n + 2`. Released steps never change.
-pub(crate) const STEPS: &[&str] = &[];
+pub(crate) const STEPS: &[&str] = &["
+CREATE TABLE tombstones (
+    kind INTEGER NOT NULL, id BLOB NOT NULL, slot INTEGER NOT NULL,
+    revision INTEGER NOT NULL, seq INTEGER NOT NULL, idx INTEGER NOT NULL, time INTEGER NOT NULL, name TEXT,
+    PRIMARY KEY (kind, id, slot)
+) WITHOUT ROWID;
+INSERT INTO tombstones SELECT kind, id, slot, revision, seq, idx, time, name FROM tombstone;
+DROP TABLE tombstone;
+ALTER TABLE tombstones RENAME TO tombstone;
+CREATE INDEX tombstone_seq ON tombstone (seq);
+"];
 
 /// Refuses what is no store or newer, migrates what is older. The copy stays as `<path>-schema<n>`.
 pub(crate) fn migrate(conn: &Connection, path: &Path, steps: &[&str], target: i64) -> Result<(), OpenError> {
@@ -79,13 +89,14 @@ pub(crate) fn stamp(conn: &Connection) -> rusqlite::Result<()> {
 mod tests {
     use rusqlite::Connection;
 
-    use super::{migrate, stamp};
+    use super::{STEPS, migrate, stamp};
     use crate::error::OpenError;
-    use crate::schema::TABLES;
+    use crate::schema::{SCHEMA, TABLES};
 
     fn database(path: &std::path::Path) -> Connection {
         let conn = Connection::open(path).unwrap();
         stamp(&conn).unwrap();
+        conn.pragma_update(None, "user_version", 1).unwrap();
         conn.execute_batch(TABLES).unwrap();
         conn.execute("INSERT INTO identity VALUES (1, x'00', x'00', NULL, NULL, NULL, 0, '0.0.9')", []).unwrap();
         conn
@@ -102,6 +113,44 @@ mod tests {
         let old = Connection::open(folder.path().join("db-schema1")).unwrap();
         assert!(old.execute("INSERT INTO extra VALUES (1)", []).is_err());
         assert_eq!(old.query_row("SELECT written_by FROM identity", [], |r| r.get::<_, String>(0)).unwrap(), "0.0.9");
+    }
+
+    #[test]
+    fn a_database_of_the_first_schema_becomes_one_of_this() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let conn = database(&path);
+        let first = "DROP TABLE tombstone; CREATE TABLE tombstone (
+            kind INTEGER NOT NULL, id BLOB NOT NULL, slot INTEGER NOT NULL,
+            revision INTEGER NOT NULL, seq INTEGER NOT NULL, idx INTEGER NOT NULL, time INTEGER NOT NULL, name TEXT,
+            PRIMARY KEY (kind, id)
+        ) WITHOUT ROWID;
+        CREATE INDEX tombstone_seq ON tombstone (seq);
+        INSERT INTO tombstone VALUES (1, x'01', 7, 2, 5, 0, 9, 'gone')";
+        conn.execute_batch(first).unwrap();
+        migrate(&conn, &path, STEPS, SCHEMA).unwrap();
+        let new = Connection::open_in_memory().unwrap();
+        new.execute_batch(TABLES).unwrap();
+        let columns = |conn: &Connection| {
+            let sql = "SELECT m.name, x.name, x.type, x.pk FROM sqlite_master m, pragma_table_info(m.name) x
+                 WHERE m.type = 'table' UNION ALL
+                 SELECT m.name, x.name, '', x.seqno FROM sqlite_master m, pragma_index_xinfo(m.name) x
+                 WHERE m.type = 'index' ORDER BY 1, 4, 2";
+            let mut statement = conn.prepare(sql).unwrap();
+            let row = |r: &rusqlite::Row<'_>| {
+                Ok((
+                    r.get::<_, String>(0)?,
+                    r.get::<_, Option<String>>(1)?,
+                    r.get::<_, String>(2)?,
+                    r.get::<_, i64>(3)?,
+                ))
+            };
+            statement.query_map([], row).unwrap().collect::<Result<Vec<_>, _>>().unwrap()
+        };
+        assert_eq!(columns(&conn), columns(&new));
+        let kept = conn.query_row("SELECT name FROM tombstone WHERE seq = 5", [], |r| r.get::<_, String>(0));
+        assert_eq!(kept.unwrap(), "gone");
+        conn.execute("INSERT INTO tombstone VALUES (1, x'01', 8, 4, 6, 0, 9, NULL)", []).unwrap();
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use keyark_model::{Digest, DomainId, Id, Kind, Record, Time};
-use rusqlite::{Row, params};
+use rusqlite::{Row, ToSql, params};
 
 use crate::error::Fault;
 use crate::options::{DomainHead, Head};
@@ -197,51 +197,77 @@ impl Store {
 
     /// What stands of a deleted record, if it is deleted.
     pub fn tombstone(&self, kind: Kind, id: Id) -> Result<Option<Tombstone>, Fault> {
-        let found = tombstones_where(&self.reader()?, "kind = ?1 AND id = ?2", params![kind as u8, id.as_bytes()])?;
-        Ok(found.into_iter().next())
+        let last = "kind = ?1 AND id = ?2 AND NOT EXISTS (SELECT 1 FROM record WHERE kind = ?1 AND id = ?2)
+             ORDER BY revision DESC LIMIT 1";
+        Ok(tombstones_where(&self.reader()?, last, params![kind as u8, id.as_bytes()])?.pop())
     }
 
-    /// Records deleted after entry `after_seq` and not made again, in the order of their deletion.
+    /// Records deleted after entry `after_seq` and not made again in their domain, in the order of their deletion.
     pub fn tombstones(&self, domain: Option<DomainId>, after_seq: u64, limit: u64) -> Result<Vec<Tombstone>, Fault> {
-        tombstones_after(&self.reader()?, domain, after_seq, limit)
+        let (reader, limit) = (self.reader()?, limit.min(i64::MAX as u64));
+        match domain {
+            None => tombstones_where(&reader, "seq > ?1 ORDER BY seq, idx LIMIT ?2", params![after_seq, limit]),
+            Some(domain) => tombstones_where(
+                &reader,
+                &format!("seq > ?1 AND {IN_DOMAIN} ORDER BY seq, idx LIMIT ?2"),
+                params![after_seq, limit, domain.as_bytes()],
+            ),
+        }
     }
 }
 
-/// What a connection sees of them.
-pub(crate) fn tombstones_after(
+/// Of tombstones: those of one domain, the third parameter.
+const IN_DOMAIN: &str =
+    "slot IN (SELECT slot.no FROM slot JOIN domain ON domain.no = slot.domain WHERE domain.id = ?3)";
+/// The order of (domain, kind, id).
+const BY_PLACE: &str =
+    "(SELECT domain.id FROM slot JOIN domain ON domain.no = slot.domain WHERE slot.no = tombstone.slot),
+     kind, id";
+
+/// What a connection sees of them, of the entries after one and up to another.
+pub(crate) fn each_tombstone<E: From<Fault>>(
     conn: &Reader,
     domain: Option<DomainId>,
-    after_seq: u64,
-    limit: u64,
-) -> Result<Vec<Tombstone>, Fault> {
-    let limit = limit.min(i64::MAX as u64);
+    (after, upto): (u64, u64),
+    f: impl FnMut(Tombstone) -> Result<(), E>,
+) -> Result<(), E> {
     match domain {
-        None => tombstones_where(conn, "seq > ?1 ORDER BY seq, idx LIMIT ?2", params![after_seq, limit]),
-        Some(domain) => tombstones_where(
-            conn,
-            "seq > ?1 AND slot IN (SELECT slot.no FROM slot JOIN domain ON domain.no = slot.domain
-             WHERE domain.id = ?3) ORDER BY seq, idx LIMIT ?2",
-            params![after_seq, limit, domain.as_bytes()],
-        ),
+        None => {
+            let all = format!("seq > ?1 AND seq <= ?2 ORDER BY {BY_PLACE}");
+            each_tombstone_where(conn, &all, params![after, upto], f)
+        }
+        Some(domain) => {
+            let its = format!("seq > ?1 AND seq <= ?2 AND {IN_DOMAIN} ORDER BY {BY_PLACE}");
+            each_tombstone_where(conn, &its, params![after, upto, domain.as_bytes()], f)
+        }
     }
 }
 
-fn tombstones_where(conn: &Reader, condition: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Tombstone>, Fault> {
+fn tombstones_where(conn: &Reader, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<Tombstone>, Fault> {
+    let mut all = Vec::new();
+    each_tombstone_where::<Fault>(conn, condition, values, |gone| {
+        all.push(gone);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+fn each_tombstone_where<E: From<Fault>>(
+    conn: &Reader,
+    condition: &str,
+    values: &[&dyn ToSql],
+    mut f: impl FnMut(Tombstone) -> Result<(), E>,
+) -> Result<(), E> {
     let sql = format!("SELECT id, slot, revision, seq, time, name FROM tombstone WHERE {condition}");
-    let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement.query(values)?;
-    let mut out = Vec::new();
-    while let Some(row) = rows.next()? {
+    let mut statement = conn.prepare_cached(&sql).map_err(Fault::from)?;
+    let mut rows = statement.query(values).map_err(Fault::from)?;
+    let read = |row: &Row<'_>| {
         let (domain, kind) = conn.pool().owner(conn, row.get(1)?)?;
-        out.push(Tombstone {
-            kind,
-            domain,
-            id: Id::from_bytes(row.get(0)?),
-            revision: row.get(2)?,
-            seq: row.get(3)?,
-            time: Time(row.get(4)?),
-            name: row.get(5)?,
-        });
+        let (id, revision, seq) = (Id::from_bytes(row.get(0)?), row.get(2)?, row.get(3)?);
+        Ok::<_, Fault>(Tombstone { kind, domain, id, revision, seq, time: Time(row.get(4)?), name: row.get(5)? })
+    };
+    while let Some(row) = rows.next().map_err(Fault::from)? {
+        f(read(row)?)?;
     }
-    Ok(out)
+    Ok(())
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::options::Options;
 
 /// The schema that this version writes.
-pub(crate) const SCHEMA: i64 = 1;
+pub(crate) const SCHEMA: i64 = 2;
 /// "KyAr", so that `file` and we know the database.
 pub(crate) const APPLICATION: i64 = 0x4b79_4172;
 pub(crate) const PRODUCT: &str = env!("CARGO_PKG_VERSION");
@@ -17,6 +17,8 @@ pub(crate) const PRODUCT: &str = env!("CARGO_PKG_VERSION");
 ///
 /// The content of a change stands once: in `record` while it is current, in `history` after. `history.until` is the
 /// entry that superseded it and grows with `hid`, so trimming cuts a prefix.
+///
+/// A record that went away in one domain and came back in another leaves its tombstone in the first.
 pub(crate) const TABLES: &str = "
 CREATE TABLE identity (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -66,7 +68,7 @@ CREATE TABLE name (
 CREATE TABLE tombstone (
     kind INTEGER NOT NULL, id BLOB NOT NULL, slot INTEGER NOT NULL,
     revision INTEGER NOT NULL, seq INTEGER NOT NULL, idx INTEGER NOT NULL, time INTEGER NOT NULL, name TEXT,
-    PRIMARY KEY (kind, id)
+    PRIMARY KEY (kind, id, slot)
 ) WITHOUT ROWID;
 CREATE INDEX tombstone_seq ON tombstone (seq);
 ";

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use crate::error::Fault;
 use crate::options::{DomainHead, Head};
 use crate::pool::Reader;
-use crate::read::{Count, RECORD, Tombstone, tombstones_after, view_of};
+use crate::read::{Count, RECORD, Tombstone, each_tombstone, view_of};
 use crate::state::{DomainState, load_base, load_domains, load_head};
 use crate::store::Store;
 
@@ -153,12 +153,15 @@ impl Snapshot {
         Records { snapshot: self, ranges, after: None, ready: VecDeque::new() }
     }
 
-    /// What was deleted after `after_seq`, up to this position. Ask before reading records: a later deletion or a record
-    /// that came back in between may be missed after that.
-    pub fn tombstones(&self, domain: Option<DomainId>, after_seq: u64) -> Result<Vec<Tombstone>, Fault> {
-        let mut gone = tombstones_after(&self.reader, domain, after_seq, u64::MAX)?;
-        gone.retain(|t| t.seq <= self.head.seq);
-        Ok(gone)
+    /// What was deleted after `after_seq`, up to this position, in the order of (domain, kind, id). Ask before reading
+    /// records: a later deletion or a record that came back in between may be missed after that.
+    pub fn each_tombstone<E: From<Fault>>(
+        &self,
+        domain: Option<DomainId>,
+        after_seq: u64,
+        f: impl FnMut(Tombstone) -> Result<(), E>,
+    ) -> Result<(), E> {
+        each_tombstone(&self.reader, domain, (after_seq, self.head.seq), f)
     }
 
     fn end_transaction(&mut self) -> Result<(), Fault> {

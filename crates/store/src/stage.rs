@@ -156,9 +156,8 @@ impl<'a> Stage<'a> {
         }
         let gone = self
             .conn
-            .prepare_cached("SELECT revision FROM tombstone WHERE kind = ?1 AND id = ?2")?
-            .query_row(params![kind as u8, id.as_bytes()], |r| r.get(0))
-            .optional()?;
+            .prepare_cached("SELECT max(revision) FROM tombstone WHERE kind = ?1 AND id = ?2")?
+            .query_row(params![kind as u8, id.as_bytes()], |r| r.get::<_, Option<u64>>(0))?;
         Ok(gone.map_or(Standing::Never, |revision| Standing::Gone { revision }))
     }
 
@@ -230,8 +229,8 @@ impl<'a> Stage<'a> {
                         self.rename(no, rid, None, Some(&facts))?;
                         if matches!(gone, Standing::Gone { .. }) {
                             self.conn
-                                .prepare_cached("DELETE FROM tombstone WHERE kind = ?1 AND id = ?2")?
-                                .execute(params![kind as u8, id.as_bytes()])?;
+                                .prepare_cached("DELETE FROM tombstone WHERE kind = ?1 AND id = ?2 AND slot = ?3")?
+                                .execute(params![kind as u8, id.as_bytes(), no])?;
                         }
                     }
                 }

@@ -7,6 +7,7 @@ pub mod heal;
 pub mod names;
 pub mod note;
 pub mod owner;
+mod parts;
 pub mod point;
 mod replay;
 pub mod retain;

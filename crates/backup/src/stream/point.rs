@@ -8,21 +8,26 @@ use std::path::Path;
 use keyark_archive::{Anchor, Archive, ArchiveError, Counting, FactorKind, Header, ReadAt, Verdict};
 use keyark_crypto::Key256;
 use keyark_model::{DomainId, Id, Time};
+use tempfile::TempPath;
 use uuid::Uuid;
 
 use super::catalogue::{Catalogue, ChainPlan, NoPoint, SegmentAt, Until};
 use super::epoch::{Epoch, EpochError};
 use super::names::StreamPlace;
 use super::note::{MAX_NOTE, Note, NoteError};
-use super::replay::{Chosen, Part, Replay};
+use super::parts::{self, Part};
+use super::replay::{Chosen, Replay};
 use crate::destination::{Destination, DestinationError, Found, Remote, fetch, list_all, read_small};
 use crate::links::Links;
-use crate::source::{self, SourceError};
+use crate::source::SourceError;
 
 /// Segments up to this size are read at once; bytes.
 const AT_ONCE: u64 = 32 << 20;
 /// The same where only parts of it are wanted: one answer costs less than several for a part each.
 const SMALL: u64 = 256 << 10;
+
+/// Bytes of changes that a point in the making holds in memory.
+const HOLD: usize = 64 << 20;
 
 /// Where an archive is read from.
 type Source<'d> = Box<dyn ReadAt + Send + 'd>;
@@ -35,6 +40,8 @@ pub struct Opener<'a> {
     pub signer: Option<&'a str>,
     /// Backup keys by id.
     pub keys: HashMap<Id, Key256>,
+    /// Bytes of changes that a point in the making holds in memory.
+    pub hold: usize,
 }
 
 /// A point, ready to be restored. Its files go away with it.
@@ -117,8 +124,12 @@ impl PointError {
 impl<'a> Opener<'a> {
     /// With one backup key, of which it keeps a copy.
     pub fn with_key(destination: &'a dyn Destination, anchor: &'a Anchor, (id, key): (Id, &Key256)) -> Opener<'a> {
-        let keys = HashMap::from([(id, Key256::new(*key.expose()))]);
-        Opener { destination, anchor, signer: None, keys }
+        Opener::with_keys(destination, anchor, HashMap::from([(id, Key256::new(*key.expose()))]))
+    }
+
+    /// With backup keys by id.
+    pub fn with_keys(destination: &'a dyn Destination, anchor: &'a Anchor, keys: HashMap<Id, Key256>) -> Opener<'a> {
+        Opener { destination, anchor, signer: None, keys, hold: HOLD }
     }
 
     pub(super) fn at_destination<T>(&self, outcome: Result<T, DestinationError>) -> Result<T, PointError> {
@@ -196,8 +207,11 @@ impl<'a> Opener<'a> {
         let dek = archive.dek(&self.epoch(stream, epoch_of(header, found)?)?.opening())?;
         let unlocked = archive.unlock_with_dek(&dek)?;
         let mut replay = match chosen {
-            None => Replay::start(folder.path(), &unlocked, Part { path, dek })?,
-            Some(chosen) => Replay::of_chosen(folder.path(), &unlocked, chosen)?,
+            None => {
+                let part = Part { path: TempPath::try_from_path(path)?, dek };
+                Replay::start(folder.path(), self.hold, &unlocked, part)?
+            }
+            Some(chosen) => Replay::of_chosen(folder.path(), self.hold, &unlocked, chosen)?,
         };
         let mut epochs: HashMap<Uuid, Epoch> = HashMap::new();
         let (mut objects, mut bytes) = (1, read_of(&archive, found, chosen));
@@ -300,15 +314,7 @@ impl Point {
         &self,
         work: impl FnOnce(&Links<'_, '_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let read = |part: &Part| Ok::<_, PointError>(Archive::open(File::open(&part.path)?)?);
-        let archives = self.parts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let mut opened = Vec::new();
-        for (archive, part) in archives.iter().zip(&self.parts) {
-            let unlocked = archive.unlock_with_dek(&part.dek).map_err(PointError::from)?;
-            opened.push(source::opened(unlocked).map_err(PointError::from)?);
-        }
-        let links = Links::of(opened.iter().collect()).map_err(PointError::from)?;
-        work(&links)
+        parts::opened(&self.parts, |all| work(&Links::of(all).map_err(PointError::from)?))
     }
 
     /// Where its files are.

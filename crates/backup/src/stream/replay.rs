@@ -1,36 +1,26 @@
 //! Entries of the log become increments: sorted archives of what changed, which restores read like any others.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use keyark_archive::{
-    Archive, ArchiveError, Base, Chain, Closing, Decimal, Door, EntryRef, Header, Kek, Positions, ReadAt, RecordRef,
-    StoredEntry, Times, Tombstone, Unlocked, Writer,
+    ArchiveError, Base, Chain, Closing, Decimal, Door, EntryRef, Header, Kek, Positions, ReadAt, RecordRef,
+    StoredEntry, Times, Tombstone, Unlocked,
 };
 use keyark_crypto::chain::{check_changes, hash_entry};
-use keyark_crypto::sign::Signer;
-use keyark_crypto::{Key256, random};
+use keyark_crypto::random;
 use keyark_model::{
     ArchiveId, Carrier, Change, ChangeContent, Digest, DomainId, Entry, EntryScope, Id, Kind, Record, RecordFacts, Time,
 };
 use keyark_store::AuditEntry;
 
 use super::catalogue::Until;
+use super::parts::{Keks, Part, Parts};
 use super::point::PointError;
 use super::segment::{own_hash, own_number, own_prev};
 
-/// Bytes of changes that are held before they are written as an increment.
-const RUN: usize = 64 << 20;
 /// What a change weighs besides its content.
 const OVERHEAD: usize = 200;
-
-/// An archive in a local file, and the key that opens it.
-pub(super) struct Part {
-    pub path: PathBuf,
-    pub dek: Key256,
-}
 
 /// Some records of one domain: all that is read of a point where nothing else is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +31,11 @@ pub struct Chosen {
 
 /// The state on its way from a full archive to a point.
 pub(super) struct Replay<'a> {
-    folder: &'a Path,
-    signer: Signer,
+    /// Bytes of changes that are held before they are written as a part.
+    hold: usize,
     domain: Option<DomainId>,
     chosen: Option<&'a Chosen>,
-    /// Header of what the next increment continues.
+    /// Header of what the next part continues.
     base: Header,
     /// The last entry that was taken; of chosen records the last one that changed any of them.
     pub number: u64,
@@ -53,7 +43,7 @@ pub(super) struct Replay<'a> {
     hash: Digest,
     /// The last entry that was gone past, and its hash: the next one joins it.
     passed: (u64, Digest),
-    keks: BTreeMap<(DomainId, u64), Key256>,
+    keks: Keks,
     records: BTreeMap<(DomainId, Kind, Id), Record>,
     gone: BTreeMap<(DomainId, Kind, Id), Tombstone>,
     audit: Vec<(u64, DomainId, Time, Vec<u8>)>,
@@ -62,27 +52,32 @@ pub(super) struct Replay<'a> {
     /// Content that was purged before it was shipped, and came again by no later change.
     missing: HashSet<(Kind, Id)>,
     digests: BTreeMap<DomainId, Vec<u8>>,
-    parts: Vec<Part>,
+    parts: Parts<'a>,
 }
 
 impl<'a> Replay<'a> {
     /// Starts at the state of a full archive, which is the first part.
-    pub fn start<S: ReadAt>(folder: &'a Path, full: &Unlocked<'_, S>, part: Part) -> Result<Replay<'a>, PointError> {
-        let mut replay = Replay::at(folder, full, None);
+    pub fn start<S: ReadAt>(
+        folder: &'a Path,
+        hold: usize,
+        full: &Unlocked<'_, S>,
+        part: Part,
+    ) -> Result<Replay<'a>, PointError> {
+        let mut replay = Replay::at(Parts::within(folder, Some(part)), hold, full, None);
         let stated = &full.archive().footer().record_digests;
         replay.digests = stated.iter().map(|(d, bytes)| (*d, bytes.0.clone())).collect();
         replay.learn(full.keks()?);
-        replay.parts.push(part);
         Ok(replay)
     }
 
     /// Starts at what a full archive has of chosen records: the first part will hold nothing else.
     pub fn of_chosen<S: ReadAt>(
         folder: &'a Path,
+        hold: usize,
         full: &Unlocked<'_, S>,
         chosen: &'a Chosen,
     ) -> Result<Replay<'a>, PointError> {
-        let mut replay = Replay::at(folder, full, Some(chosen));
+        let mut replay = Replay::at(Parts::within(folder, None), hold, full, Some(chosen));
         let only = chosen.records.iter().map(|(kind, id)| format!("{}:{id}", kind.word())).collect::<Vec<_>>();
         replay.base.filters = BTreeMap::from([("items".into(), only.join(" "))]);
         replay.learn(full.keks_of(Some(chosen.domain))?);
@@ -95,11 +90,10 @@ impl<'a> Replay<'a> {
         Ok(replay)
     }
 
-    fn at<S: ReadAt>(folder: &'a Path, full: &Unlocked<'_, S>, chosen: Option<&'a Chosen>) -> Replay<'a> {
+    fn at<S: ReadAt>(parts: Parts<'a>, hold: usize, full: &Unlocked<'_, S>, chosen: Option<&'a Chosen>) -> Replay<'a> {
         let (header, footer) = (full.archive().header(), full.archive().footer());
         Replay {
-            folder,
-            signer: Signer::generate(),
+            hold,
             domain: header.domain,
             chosen,
             base: header.clone(),
@@ -115,7 +109,7 @@ impl<'a> Replay<'a> {
             run_start: footer.chain.after,
             missing: HashSet::new(),
             digests: BTreeMap::new(),
-            parts: Vec::new(),
+            parts,
         }
     }
 
@@ -203,7 +197,7 @@ impl<'a> Replay<'a> {
         for change in changes {
             self.change(entry.domain, entry.time, change);
         }
-        if self.weight >= RUN {
+        if self.weight >= self.hold {
             self.flush()?;
         }
         Ok(())
@@ -260,33 +254,17 @@ impl<'a> Replay<'a> {
 
     /// What was deleted gets the name that it had in the parts before.
     fn name_gone(&mut self) -> Result<(), PointError> {
-        let mut nameless: BTreeSet<_> =
-            self.gone.iter().filter(|(_, t)| t.name.is_none()).map(|(key, _)| *key).collect();
-        for part in self.parts.iter().rev() {
-            if nameless.is_empty() {
-                break;
+        let nameless = self.gone.iter().filter(|(_, t)| t.name.is_none()).map(|(key, _)| *key).collect();
+        self.parts.each_of(nameless, |r| {
+            if let Some(gone) = self.gone.get_mut(&(r.domain, r.kind, r.id)) {
+                gone.name = name_of(r.header);
             }
-            let archive = Archive::open(File::open(&part.path)?)?;
-            let unlocked = archive.unlock_with_dek(&part.dek)?;
-            let mut found = Vec::new();
-            unlocked.each_of::<ArchiveError>(nameless.iter().copied(), |r| {
-                found.push(((r.domain, r.kind, r.id), name_of(r.header)));
-                Ok(())
-            })?;
-            for (key, name) in found {
-                nameless.remove(&key);
-                if let Some(gone) = self.gone.get_mut(&key) {
-                    gone.name = name;
-                }
-            }
-        }
-        Ok(())
+        })
     }
 
-    /// Writes what is held as the next increment.
+    /// Writes what is held as the next part.
     fn flush(&mut self) -> Result<(), PointError> {
         self.name_gone()?;
-        let dek = random::secret::<32>();
         let id = ArchiveId(random::uuid_v7(self.time));
         let mut header = Header::new(id, self.base.system, self.base.incarnation, self.time);
         if let Some(domain) = self.domain {
@@ -297,31 +275,26 @@ impl<'a> Replay<'a> {
         header.filters = self.base.filters.clone();
         header.positions = Positions { first: Decimal(self.number), last: Decimal(self.number) };
         header.times = Some(Times { first: self.time, last: self.time });
-        header.base = self.parts.last().map(|_| Base { id: self.base.id, position: self.base.positions.last });
+        let continues = Base { id: self.base.id, position: self.base.positions.last };
+        header.base = Some(continues).filter(|_| !self.parts.is_empty());
         header.doors = vec![Door::backup_key(id)];
-        let path = self.folder.join(format!("{id}.keyark"));
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let sink = BufWriter::with_capacity(1 << 20, options.open(&path)?);
-        let mut writer = Writer::new(sink, header.clone(), &dek)?;
-        for ((domain, generation), kek) in &self.keks {
-            writer.kek(*domain, *generation, kek)?;
-        }
-        for record in std::mem::take(&mut self.records).into_values() {
-            writer.record(&RecordRef::of(&record))?;
-        }
-        for tombstone in std::mem::take(&mut self.gone).into_values() {
-            writer.tombstone(&tombstone)?;
-        }
-        for (seq, domain, time, bytes) in std::mem::take(&mut self.audit) {
-            writer.audit_entry(&EntryRef { seq, domain, time, bytes: &bytes })?;
-        }
+        let (records, gone) = (std::mem::take(&mut self.records), std::mem::take(&mut self.gone));
+        let audit = std::mem::take(&mut self.audit);
         let chain = Chain { before: self.run_start, after: self.hash };
         let closing = Closing { chain, record_digests: self.digests.clone() };
-        writer.finish(&closing, &self.signer)?;
+        self.parts.add(header.clone(), &self.keks, |writer| {
+            for record in records.into_values() {
+                writer.record(&RecordRef::of(&record))?;
+            }
+            for tombstone in gone.into_values() {
+                writer.tombstone(&tombstone)?;
+            }
+            for (seq, domain, time, bytes) in audit {
+                writer.audit_entry(&EntryRef { seq, domain, time, bytes: &bytes })?;
+            }
+            Ok(closing)
+        })?;
         (self.run_start, self.weight, self.base) = (self.hash, 0, header);
-        self.parts.push(Part { path, dek });
         Ok(())
     }
 
@@ -335,7 +308,7 @@ impl<'a> Replay<'a> {
         if self.parts.is_empty() || self.hash != self.run_start || self.number != self.base.positions.last.0 {
             self.flush()?;
         }
-        Ok(self.parts)
+        Ok(self.parts.into_all())
     }
 }
 

@@ -166,13 +166,14 @@ pub fn day(first: &Point, last: &Point, since: Time, wanted: &Wanted) -> Result<
             Ok(())
         })?;
         // What was there and is not, and what came and went on that very day.
-        for ((kind, id), gone) in links.tombstones()? {
+        Ok(links.each_tombstone::<SourceError>(|gone| {
+            let (kind, id) = (gone.kind, gone.id);
             if SHOWN.contains(&kind) && (before.contains_key(&(kind, id)) || gone.time >= since) {
                 let facts = before.remove(&(kind, id)).unwrap_or_default();
                 lines.add(kind, id, Category::Deleted, gone.name.as_deref().unwrap_or_default(), &facts);
             }
-        }
-        Ok(())
+            Ok(())
+        })?)
     })?;
     Ok(lines.view)
 }

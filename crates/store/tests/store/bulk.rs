@@ -1,7 +1,7 @@
 //! A restored system: loaded from sorted records, put in the place of the old one.
 
 use keyark_model::{Digest, DomainId, Incarnation, Kind, Position, Record};
-use keyark_store::{BulkLoader, Head, Identity, LoadError, OpenError, Parent, RecordView, Store, switch};
+use keyark_store::{BulkLoader, Head, Identity, LoadError, OpenError, Parent, RecordView, Store, Tombstone, switch};
 use uuid::Uuid;
 
 use crate::fixture::{A, B, Fixture, T0, commit, delete, fixture, header, id, identity, key, options, put, put_kind};
@@ -77,6 +77,28 @@ fn a_loaded_store_has_the_same_records_digests_and_counts_and_lives_on() {
     commit(&new, A, vec![put(3, 3, "tres"), put(4, 3, "four"), delete(5, 2)]).unwrap();
     let first = &new.entries(0, 9, None).unwrap()[0];
     assert_eq!((first.seq, first.prev, first.incarnation), (1, Digest::ZERO, identity.incarnation));
+    assert_eq!(new.check().unwrap().findings, []);
+}
+
+#[test]
+fn an_id_that_lived_in_two_domains_keeps_a_tombstone_where_it_went_away() {
+    let f = lived();
+    let path = f.folder.path().join("new");
+    let mut loader = BulkLoader::create(&path, &restored(&f), Head { seq: 50, ..START }, Vec::new(), T0).unwrap();
+    f.store.snapshot().unwrap().records(None).map(Result::unwrap).for_each(|r| loader.add(&view(&r)).unwrap());
+    let gone = |n, domain, revision, seconds| {
+        let (kind, time) = (Kind::Key, T0.plus_seconds(seconds));
+        Tombstone { kind, id: id(n), domain, revision, seq: 0, time, name: None }
+    };
+    // 40 was deleted in both, in B at last; 20 stands in B; 41 is told of twice.
+    for gone in [gone(40, B, 5, 9), gone(40, A, 3, 8), gone(20, A, 2, 7), gone(41, A, 4, 2), gone(41, A, 2, 1)] {
+        loader.add_tombstone(&gone).unwrap();
+    }
+    loader.finish().unwrap();
+    let new = Store::open(&path, options()).unwrap();
+    let found = |n| new.tombstone(Kind::Key, id(n)).unwrap().map(|t| (t.domain, t.revision));
+    assert_eq!([found(40), found(20), found(41)], [Some((B, 5)), None, Some((A, 4))]);
+    assert_eq!(new.tombstones(Some(A), 0, 9).unwrap().len(), 3);
     assert_eq!(new.check().unwrap().findings, []);
 }
 

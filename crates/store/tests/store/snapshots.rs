@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use keyark_model::{DomainId, Id, Kind, Record};
-use keyark_store::{Options, Snapshot, SnapshotError};
+use keyark_store::{Fault, Options, Snapshot, SnapshotError};
 
 use crate::fixture::{A, B, batch, commit, delete, fixture, fixture_with, id, options, purging, put, put_kind};
 
@@ -32,6 +32,38 @@ fn records_come_in_order_with_the_heads_of_their_position() {
     assert_eq!(places, expected);
     let only: Vec<_> = snapshot.records(Some(B)).map(|r| r.unwrap().id).collect();
     assert_eq!(only, [id(3), id(9)]);
+}
+
+#[test]
+fn tombstones_come_in_order_up_to_the_position() {
+    let f = fixture();
+    commit(&f.store, B, vec![put(9, 1, "nine"), put_kind(Kind::User, 3, 1, "{}"), put(5, 1, "moves")]).unwrap();
+    commit(&f.store, A, vec![put(2, 1, "two"), put(1, 1, "one")]).unwrap();
+    commit(&f.store, B, vec![delete(9, 2), delete(5, 2)]).unwrap();
+    commit(&f.store, A, vec![delete(2, 2), delete(1, 2), put(5, 3, "moved")]).unwrap();
+    let snapshot = f.store.snapshot().unwrap();
+    commit(&f.store, A, vec![delete(5, 4)]).unwrap();
+    let all = |domain, after| {
+        let mut all = Vec::new();
+        let told = snapshot.each_tombstone::<Fault>(domain, after, |t| {
+            all.push((t.domain, t.id, t.revision, t.seq, t.name));
+            Ok(())
+        });
+        told.map(|()| all).unwrap()
+    };
+    let gone = |domain, n, seq, name: &str| (domain, id(n), 2, seq, Some(name.to_owned()));
+    let in_a = [gone(A, 1, 4, "one"), gone(A, 2, 4, "two")];
+    let in_b = [gone(B, 5, 3, "moves"), gone(B, 9, 3, "nine")];
+    assert_eq!(all(None, 0), [&in_a[..], &in_b].concat());
+    assert_eq!((all(Some(B), 0), all(None, 3), all(Some(B), 3)), (in_b.to_vec(), in_a.to_vec(), Vec::new()));
+    // One that moved is gone where it was, until it comes back there.
+    assert_eq!(f.store.tombstone(Kind::Key, id(5)).unwrap().map(|t| (t.domain, t.revision)), Some((A, 4)));
+    assert_eq!(f.store.check().unwrap().findings, []);
+    commit(&f.store, B, vec![put(5, 5, "back")]).unwrap();
+    assert_eq!(f.store.tombstone(Kind::Key, id(5)).unwrap(), None);
+    let left: Vec<_> = f.store.tombstones(None, 0, 9).unwrap().iter().map(|t| (t.domain, t.id)).collect();
+    assert_eq!(left, [(B, id(9)), (A, id(2)), (A, id(1)), (A, id(5))]);
+    assert_eq!(f.store.check().unwrap().findings, []);
 }
 
 #[test]

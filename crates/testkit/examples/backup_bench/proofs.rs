@@ -24,6 +24,8 @@ use crate::peak_reset;
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Task {
     keys: u64,
+    /// Of these, after all of them had changed.
+    deleted: u64,
     there: PathBuf,
     spool: PathBuf,
     system: SystemId,
@@ -35,9 +37,10 @@ struct Task {
 }
 
 /// Has a process of its own prove the newest point of a stream in a folder; it prints its figures among ours.
-pub fn apart(base: &Base, there: &Path, at: &StreamPlace, spool: &Path) -> Outcome {
+pub fn apart(base: &Base, deleted: u64, there: &Path, at: &StreamPlace, spool: &Path) -> Outcome {
     let task = Task {
         keys: base.keys,
+        deleted,
         there: there.into(),
         spool: spool.into(),
         system: at.system,
@@ -58,7 +61,7 @@ pub fn apart(base: &Base, there: &Path, at: &StreamPlace, spool: &Path) -> Outco
 /// The process's own work.
 pub fn run(task: &str) -> Outcome {
     let task: Task = serde_json::from_slice(&std::fs::read(task)?)?;
-    let (keys, place) = (task.keys, Local::open(&task.there)?);
+    let (keys, deleted, place) = (task.keys, task.deleted, Local::open(&task.there)?);
     let stream = StreamPlace { system: task.system, incarnation: task.incarnation, stream: task.stream };
     let opener = Opener::with_key(&place, &task.anchor, (task.backup_key, &Key256::new(task.material)));
     let resident = peak_reset()?;
@@ -90,14 +93,18 @@ pub fn run(task: &str) -> Outcome {
     if !report.store_built || report.keys_proven == 0 {
         return Err("the drill proved nothing".into());
     }
-    Figure::new(format!("drill of the newest point of {keys} keys: keys a second"), keys as f64 / spent.wall, "/s")
-        .note(format!(
-            "{} s, {} s CPU; {} MiB at most until the point was there",
-            number(spent.wall),
-            number(spent.cpu),
-            number(opened)
-        ))
-        .print();
+    Figure::new(
+        format!("drill of the newest point of {keys} keys, {deleted} deleted since: keys a second"),
+        keys as f64 / spent.wall,
+        "/s",
+    )
+    .note(format!(
+        "{} s, {} s CPU; {} MiB at most until the point was there",
+        number(spent.wall),
+        number(spent.cpu),
+        number(opened)
+    ))
+    .print();
     peak(&format!("drill of {keys} keys"), resident)
 }
 

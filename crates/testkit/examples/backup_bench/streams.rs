@@ -72,26 +72,46 @@ impl Base {
     pub fn change(&self, after: Option<Id>, limit: u64, now: Time) -> Outcome<(Option<Id>, u64)> {
         let records = self.store.page(domain(), Kind::Key, &Page { after, limit, ..Page::default() })?;
         let Some(last) = records.last().map(|r| r.id) else { return Ok((None, 0)) };
-        let mut entries = Vec::new();
+        let mut changes = Vec::new();
         for r in records {
             let named = |revision| RecordName { domain: r.domain, kind: r.kind, id: r.id, version: 0, revision };
             let body = self.keyring.open(&named(r.revision), &r.header, &r.body)?;
             let revision = r.revision + 1;
             let body = self.keyring.seal(&named(revision), &r.header, body.expose())?;
-            let change = Write::Put { kind: r.kind, id: r.id, revision, header: r.header, body, purge: false };
-            entries.push(Draft {
-                domain: domain(),
-                actor: "local|bench".into(),
-                request_id: String::new(),
-                action: "key_update".into(),
-                target: String::new(),
-                outcome: Ended::Success,
-                changes: vec![change],
-            });
+            changes.push(Write::Put { kind: r.kind, id: r.id, revision, header: r.header, body, purge: false });
         }
-        let changed = entries.len() as u64;
+        Ok((Some(last), self.commit("key_update", changes, now)?))
+    }
+
+    /// Deletes every fourth key, an entry for each; how many.
+    fn delete_some(&self, now: Time) -> Outcome<u64> {
+        let (mut after, mut deleted) = (None, 0);
+        loop {
+            let page = Page { after, limit: 4 * BATCH, ..Page::default() };
+            let records = self.store.page(domain(), Kind::Key, &page)?;
+            let Some(last) = records.last() else { return Ok(deleted) };
+            after = Some(last.id);
+            let some = records.iter().filter(|r| r.id != self.wanted).step_by(4);
+            let gone = some.map(|r| Write::Delete { kind: r.kind, id: r.id, revision: r.revision + 1 });
+            deleted += self.commit("key_delete", gone.collect(), now)?;
+        }
+    }
+
+    /// Commits changes, an entry for each; how many.
+    fn commit(&self, action: &str, changes: Vec<Write>, now: Time) -> Outcome<u64> {
+        let entry = |change| Draft {
+            domain: domain(),
+            actor: "local|bench".into(),
+            request_id: String::new(),
+            action: action.into(),
+            target: String::new(),
+            outcome: Ended::Success,
+            changes: vec![change],
+        };
+        let entries: Vec<_> = changes.into_iter().map(entry).collect();
+        let count = entries.len() as u64;
         self.store.commit(Batch { must: Vec::new(), entries }, now)?;
-        Ok((Some(last), changed))
+        Ok(count)
     }
 }
 
@@ -177,7 +197,9 @@ pub fn run(base: &Base, folder: &Path, plain: Spent) -> Outcome {
         .note(format!("a list of the bench's own folder: {} ms", number(list.wall * 1e3)))
         .target(Target::AtMost(1.0))
         .print();
-    proofs::apart(base, &there, &stream, &spool)?;
+    let deleted = base.delete_some(NOW.plus_seconds(30))?;
+    base.ship(&mut shipper, STREAM, &place, &spool, NOW.plus_seconds(40))?;
+    proofs::apart(base, deleted, &there, &stream, &spool)?;
     std::fs::remove_dir_all(&there)?;
     continuous::age(base, folder, &spool)?;
     continuous::day(base, &spool)

@@ -180,9 +180,13 @@ impl Ground {
         shipper.step(&shipping, self.now)
     }
 
+    /// With so little memory that a point has as many parts as entries, until they are joined.
+    pub fn opener<'a>(&'a self, to: &'a dyn Destination) -> Opener<'a> {
+        Opener { hold: 1, ..Opener::with_key(to, &self.anchor, (self.backup_key, &self.key)) }
+    }
+
     pub fn point(&self, to: &dyn Destination, stream: Uuid, until: Until) -> Result<Point, PointError> {
-        let opener = Opener::with_key(to, &self.anchor, (self.backup_key, &self.key));
-        point::open(&opener, &self.stream(stream), until, self.path())
+        point::open(&self.opener(to), &self.stream(stream), until, self.path())
     }
 
     /// A point of chosen records, read in parts.
@@ -193,9 +197,8 @@ impl Ground {
         until: Until,
         chosen: &Chosen,
     ) -> Result<Point, PointError> {
-        let opener = Opener::with_key(to, &self.anchor, (self.backup_key, &self.key));
         let plan = Catalogue::read(to, self.stream(stream)).unwrap().plan(until)?;
-        opener.point_of(&self.stream(stream), &plan, Some(chosen), self.path())
+        self.opener(to).point_of(&self.stream(stream), &plan, Some(chosen), self.path())
     }
 
     /// What a point holds, every body opened.
@@ -211,9 +214,20 @@ impl Ground {
                 state.insert((r.domain, r.kind, r.id), (r.revision, r.header.to_vec(), body.expose().to_vec()));
                 Ok(())
             })?;
-            for ((kind, id), gone) in links.tombstones()? {
-                assert_eq!(gone.name, Some(id.to_string()), "what was deleted keeps its name: {kind}");
-            }
+            links.each_tombstone::<SourceError>(|gone| {
+                assert_eq!(gone.name, Some(gone.id.to_string()), "what was deleted keeps its name: {}", gone.kind);
+                assert!(!state.contains_key(&(gone.domain, gone.kind, gone.id)), "what stands is not deleted");
+                Ok(())
+            })?;
+            let mut told = Vec::new();
+            links.each_audit_entry::<SourceError>(|e| {
+                told.push(e.seq);
+                Ok(())
+            })?;
+            assert!(
+                told.windows(2).all(|pair| pair[1] == pair[0] + 1),
+                "what people read of the log is whole: {told:?}"
+            );
             Ok(state)
         })
     }

@@ -7,7 +7,7 @@ use keyark_backup::destination::memory::Memory;
 use keyark_backup::destination::{Content, Destination, DestinationError, list_all};
 use keyark_backup::stream::heal::{Healed, heal};
 use keyark_backup::stream::verify::{Depth, Verified, verify};
-use keyark_backup::stream::{Opener, Shipper, Until};
+use keyark_backup::stream::{Shipper, Until};
 use keyark_model::{Id, Kind};
 use keyark_testkit::counted::Counted;
 use uuid::Uuid;
@@ -31,19 +31,15 @@ fn shipped() -> (Ground, Memory, Memory) {
     (ground, one, two)
 }
 
-fn opener<'a>(ground: &'a Ground, place: &'a dyn Destination) -> Opener<'a> {
-    Opener::with_key(place, &ground.anchor, (ground.backup_key, &ground.key))
-}
-
 fn looked(ground: &Ground, place: &dyn Destination) -> Verified {
-    verify(&opener(ground, place), &ground.stream(STREAM), Depth::Full, None, &Progress::default()).unwrap()
+    verify(&ground.opener(place), &ground.stream(STREAM), Depth::Full, None, &Progress::default()).unwrap()
 }
 
 fn healed(ground: &Ground, here: &dyn Destination, other: &dyn Destination) -> Healed {
     let damaged: BTreeSet<String> =
         looked(ground, here).findings.into_iter().filter(|f| f.damaged).map(|f| f.object).collect();
-    let (from, known) = (opener(ground, other), ground.history.last().map(|m| m.seq));
-    heal(&opener(ground, here), &from, &ground.stream(STREAM), &damaged, known, ground.path()).unwrap()
+    let (from, known) = (ground.opener(other), ground.history.last().map(|m| m.seq));
+    heal(&ground.opener(here), &from, &ground.stream(STREAM), &damaged, known, ground.path()).unwrap()
 }
 
 fn named(place: &dyn Destination, part: &str) -> Vec<String> {

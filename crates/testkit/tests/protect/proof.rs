@@ -2,8 +2,8 @@
 
 use keyark_backup::destination::memory::Memory;
 use keyark_backup::destination::{Content, Destination, list_all};
+use keyark_backup::stream::Shipper;
 use keyark_backup::stream::verify::{Depth, Verified, verify};
-use keyark_backup::stream::{Opener, Shipper};
 use keyark_backup::{Cancelled, Progress};
 use keyark_model::{Id, Kind, Time};
 use uuid::Uuid;
@@ -24,8 +24,7 @@ fn shipped() -> (Ground, Memory) {
 }
 
 fn looked(ground: &Ground, place: &Memory, depth: Depth, known: Option<(u64, Time)>) -> Verified {
-    let opener = Opener::with_key(place, &ground.anchor, (ground.backup_key, &ground.key));
-    verify(&opener, &ground.stream(STREAM), depth, known, &Progress::default()).unwrap()
+    verify(&ground.opener(place), &ground.stream(STREAM), depth, known, &Progress::default()).unwrap()
 }
 
 fn whole(place: &Memory, name: &str) -> Vec<u8> {
@@ -109,10 +108,9 @@ fn what_was_left_out_or_set_back_is_found_by_the_list_alone() {
 #[test]
 fn a_verification_is_cancelled() {
     let (ground, place) = shipped();
-    let opener = Opener::with_key(&place, &ground.anchor, (ground.backup_key, &ground.key));
     let progress = Progress::default();
     assert!(progress.cancel());
-    let ended = verify(&opener, &ground.stream(STREAM), Depth::Full, None, &progress);
+    let ended = verify(&ground.opener(&place), &ground.stream(STREAM), Depth::Full, None, &progress);
     assert_eq!(ended.unwrap_err().to_string(), "cancelled");
     assert_eq!(progress.check(), Err(Cancelled));
 }

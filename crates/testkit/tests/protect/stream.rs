@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use keyark_backup::destination::memory::Memory;
 use keyark_backup::destination::{Content, Destination, DestinationError, Found, list_all};
+use keyark_backup::source::SourceError;
 use keyark_backup::stream::{Catalogue, NoPoint, PointError, ShipError, Shipper, Until, retain};
 use keyark_model::{Id, Kind, Outcome};
 use keyark_store::{Batch, Draft, Store};
@@ -44,6 +45,29 @@ fn segments_are_fetched_several_at_once_and_replayed_in_their_order() {
         assert_eq!(there, carried(&moment.state, None), "{}", moment.seq);
     }
     assert_eq!(far.most_at_once(), 4);
+}
+
+#[test]
+fn a_point_of_any_number_of_changes_is_read_in_few_parts() {
+    let (mut ground, place, mut shipper) = shipped(0);
+    for n in 0..90 {
+        ground.tick(10);
+        let (of, id) = (domain(1), key(n % 7));
+        match n % 3 == 2 && ground.state.contains_key(&(of, Kind::Key, id)) {
+            true => ground.delete(of, Kind::Key, id),
+            false => ground.put(of, Kind::Key, id, &n.to_be_bytes()),
+        }
+        ground.ship(&mut shipper, &place, STREAM, None).unwrap();
+    }
+    let mut counts = Vec::new();
+    for moment in ground.history.iter().filter(|m| m.seq >= 3) {
+        let point = ground.point(&place, STREAM, Until::Number(moment.seq)).unwrap();
+        assert_eq!(Ground::held(&point).unwrap(), carried(&moment.state, None), "{}", moment.seq);
+        counts.push(std::fs::read_dir(point.folder()).unwrap().count());
+    }
+    // One for each change, until there are more than twelve: eight of them become one.
+    assert_eq!(counts[..16], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 6, 7, 8, 9]);
+    assert_eq!((counts.len(), counts.iter().max()), (91, Some(&12)), "{counts:?}");
 }
 
 #[test]
@@ -189,7 +213,7 @@ fn a_domains_stream_shows_nothing_of_the_others() {
     let point = ground.point(&place, STREAM, Until::Newest).unwrap();
     let held = point.with_links::<_, PointError>(|links| {
         let mut all = Vec::new();
-        links.each_record::<keyark_archive::ArchiveError>(|r, _| {
+        links.each_record::<SourceError>(|r, _| {
             all.push((r.domain, r.kind, r.id));
             Ok(())
         })?;

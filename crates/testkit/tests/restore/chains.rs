@@ -161,3 +161,40 @@ fn a_system_is_restored_from_a_chain_byte_for_byte_and_on_an_empty_machine() {
     restore(&new.admin, &second, json!({ "confirm": "system" }));
     assert_eq!(everything(&new), before);
 }
+
+#[test]
+fn a_key_that_moved_to_another_domain_and_went_away_there_comes_back_from_no_chain() {
+    let server = TestServer::start();
+    let (d, target) = (server.domain("d"), server.domain("target"));
+    backup_key(&server.admin, "system");
+    let key = backup_key(&d.admin, "domain");
+    upload_key(&target.admin, &exported(&d.admin, &key)).ok(201);
+    for name in ["stays", "moves", "moves-and-goes"] {
+        d.admin.key(json!({ "name": name }));
+    }
+    let moved = material(&d.admin, "moves");
+    let domain = take_domain(&server, &d.admin);
+    let mut links = vec![take_system(&server)];
+    let mut states = vec![everything(&server)];
+    for step in 0..3 {
+        match step {
+            0 => ["moves", "moves-and-goes"].iter().for_each(|name| key_delete(&d.admin, name)),
+            1 => {
+                upload(&target.admin, &download(&d.admin, &domain)).ok(201);
+                restore(&target.admin, &domain, json!({ "conflict": "skip" }));
+            }
+            _ => key_delete(&target.admin, "moves-and-goes"),
+        }
+        // The second link leaves the first out: it holds both steps.
+        let last = links[if step == 1 { 0 } else { step }].clone();
+        links.push(increment(&server, &server.admin, "system", &last));
+        states.push(everything(&server));
+    }
+    for (link, state) in links.iter().zip(&states).rev() {
+        restore(&server.admin, link, json!({ "confirm": "system", "includeDeleted": true }));
+        assert_eq!(everything(&server), *state);
+        assert_eq!(server.app().core().unwrap().store.check().unwrap().findings, []);
+    }
+    d.admin.renew();
+    assert_eq!(material(&d.admin, "moves"), moved);
+}

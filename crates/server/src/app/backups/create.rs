@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keyark_api::ErrorCode;
 use keyark_api::backups::{Backup, BackupCreate, Filter};
-use keyark_archive::{Archive, ArchiveError};
+use keyark_archive::Archive;
 use keyark_backup::extract::{ExtractRequest, extract};
 use keyark_backup::stream::catalogue::ChainPlan;
 use keyark_backup::stream::{Chosen, NoPoint, PointError, StreamPlace};
@@ -210,7 +210,7 @@ impl App {
 fn all_there(links: &Links<'_, '_>, chosen: &Chosen) -> Result<()> {
     let mut missing = chosen.records.clone();
     missing.retain(|(kind, _)| *kind != Kind::Counter);
-    links.each_record::<ArchiveError>(|r, _| {
+    links.each_record::<AppError>(|r, _| {
         missing.remove(&(r.kind, r.id));
         Ok(())
     })?;

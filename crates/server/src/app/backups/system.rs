@@ -126,7 +126,7 @@ pub(super) fn system_plan(asked: &Asked) -> Result<RestorePlan> {
     asked.with_links(|links| {
         let archive = links.last().unlocked.archive();
         let (mut kept, mut left, mut found) = (0, 0, Vec::new());
-        links.each_record::<keyark_archive::ArchiveError>(|r, _| {
+        links.each_record::<AppError>(|r, _| {
             let (ruling, mut facts) = facts.rule(r.kind, r.id, r.header, &asked.options);
             match ruling {
                 keyark_backup::facts::Ruling::Leave(_) => left += 1,

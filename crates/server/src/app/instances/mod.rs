@@ -67,7 +67,7 @@ impl Core {
     pub fn opener<'a>(&'a self, destination: &'a dyn Destination) -> Result<Opener<'a>> {
         let all = self.load_all::<BackupKeyHeader>(DomainId::ROOT)?;
         let keys = all.iter().map(|key| Ok((key.id(), self.backup_key_material(key)?))).collect::<Result<_>>()?;
-        Ok(Opener { destination, anchor: &self.anchor, signer: None, keys })
+        Ok(Opener::with_keys(destination, &self.anchor, keys))
     }
 }
 
