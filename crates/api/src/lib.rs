@@ -1,5 +1,6 @@
 //! The contract: one struct per endpoint, in one file per noun; errors; the list that everything else walks.
 
+pub mod address;
 pub mod client;
 pub mod endpoint;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod destinations;
 pub mod domains;
 pub mod groups;
 pub mod holds;
+pub mod instance_data;
 pub mod jobs;
 pub mod keys;
 pub mod policies;

@@ -20,8 +20,9 @@ macro_rules! for_each_endpoint {
                 ScpConnectionDelete ScpConnectionTry ScpConnectionTest;
             destinations: DestinationCreate DestinationList DestinationGet DestinationUpdate DestinationDelete DestinationCheck;
             backup_instances: BackupInstanceCreate BackupInstanceList BackupInstanceGet BackupInstanceEnable BackupInstanceExtend
-                BackupInstanceRenew BackupInstanceDelete BackupInstancePoints BackupInstanceExtract BackupInstanceData BackupInstanceVerify BackupInstanceDrill BackupInstanceRestore BackupInstanceReset
-                BackupInstanceDownload BackupInstanceUpload BackupInstanceRotateKey;
+                BackupInstanceRenew BackupInstanceDelete BackupInstanceVerify BackupInstanceDrill BackupInstanceReset BackupInstanceRotateKey;
+            instance_data: BackupInstancePoints BackupInstanceData BackupInstanceRestore BackupInstanceExtract BackupInstanceDownload
+                BackupInstanceUpload;
             holds: BackupInstanceHold BackupInstanceLift;
             protection: ProtectionStatus AlarmList ProtectionDestroyed;
             schedules: JobConfigCreate JobConfigList JobConfigGet JobConfigUpdate JobConfigDelete JobConfigRunNow ScheduledJobList;

@@ -361,5 +361,5 @@ pub fn body_without(header: &[u8], body: SecretBytes, without: &BTreeSet<u32>) -
 }
 
 fn mentions(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|w| w == needle)
+    memchr::memmem::find(haystack, needle).is_some()
 }

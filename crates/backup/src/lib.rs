@@ -13,6 +13,7 @@ pub mod people;
 pub mod plan;
 pub mod progress;
 pub mod restore_domain;
+mod restore_reader;
 pub mod restore_system;
 pub mod source;
 pub mod ssh;

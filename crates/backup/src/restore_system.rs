@@ -4,23 +4,22 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 
-use keyark_archive::{ArchiveKind, RecordRef, Scope};
+use keyark_archive::{ArchiveKind, Scope};
 use keyark_crypto::algorithm::AlgorithmError;
 use keyark_crypto::keyring::{KekOwner, Mkek, SEALS_FIRST};
-use keyark_crypto::lthash::LtHash;
 use keyark_crypto::root::{RootError, RootOfTrust};
 use keyark_crypto::seal::Kek;
 use keyark_crypto::{hash, random};
 use keyark_model::system::KekHeader;
 use keyark_model::{Carrier, Digest, DomainId, Id, Incarnation, Kind, Position, Record, RecordFacts, Time};
-use keyark_store::{BulkLoader, Head, Identity, LoadError, Loaded, Parent, RecordView, Store, Tombstone, failpoint};
+use keyark_store::{BulkLoader, Head, Identity, LoadError, Loaded, Parent, RecordView, Store, Tombstone};
 
-use crate::facts::{Fact, Facts, Ruling, body_without};
+use crate::facts::{Fact, Facts};
 use crate::links::Links;
 use crate::options::RestoreOptions;
 use crate::progress::{Cancelled, Progress};
+use crate::restore_reader::{Read, Reading};
 use crate::source::{Opened, SourceError};
-use crate::take::{element, name_of};
 
 /// A record that no archive holds: carried over from the running system, or made new. Its body is in clear here and
 /// sealed under the new local KEK.
@@ -98,40 +97,13 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     let base = Head { seq: position.max(ends), hash, time: r.now };
     let mut loader = BulkLoader::create(path, &identity, base, Vec::new(), r.now)?;
     let mut inserts = inserts.into_iter().peekable();
-    let mut signed: BTreeMap<DomainId, LtHash> = BTreeMap::new();
-    let (mut negative, mut left_out) = (Vec::new(), 0);
-    let mut came_back = HashSet::new();
-    r.links.each_record::<SystemRestoreError>(|record, link| {
-        failpoint("load-record");
-        progress.step()?;
+    let reading = Reading { links: r.links, facts: r.facts, options: r.options, fresh: &fresh };
+    let Read { negative, left_out, came_back, sums } = reading.each(progress, |record| {
         while let Some(extra) = inserts.next_if(|e| (e.domain, e.kind, e.id) < (record.domain, record.kind, record.id))
         {
             loader.add(&view(&extra))?;
         }
-        signed.entry(record.domain).or_default().add(&element(&record));
-        let body = r.links.body(&record, link)?;
-        let (ruling, found) = r.facts.rule(record.kind, record.id, record.header, r.options);
-        negative.extend(found);
-        match ruling {
-            Ruling::Leave(_) => {
-                left_out += 1;
-                return Ok(());
-            }
-            Ruling::Keep => loader.add(&view_of(&record))?,
-            Ruling::Change { header, without } => {
-                let body = body_without(record.header, body, &without)?;
-                let changed = RecordRef { header: &header, revision: record.revision + 1, ..record };
-                // A restored generation only opens (rules B5).
-                let missing = SourceError::Record { kind: record.kind, id: record.id };
-                let kek = fresh.get(&record.domain).ok_or(missing)?;
-                let sealed = kek.seal(&name_of(&changed), &header, body.expose());
-                loader.add(&view_of(&RecordRef { body: &sealed, ..changed }))?;
-            }
-        }
-        if r.facts.knows_deleted(record.kind, record.id) {
-            came_back.insert((record.kind, record.id));
-        }
-        Ok(())
+        Ok(loader.add(&view(&record))?)
     })?;
     for extra in inserts {
         loader.add(&view(&extra))?;
@@ -139,7 +111,7 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     add_tombstones(r, &mut loader, &came_back)?;
     add_history(r, &mut loader, replaced, position)?;
     for (domain, expected) in &archive.footer().record_digests {
-        let found = signed.get(domain).cloned().unwrap_or_default().digest();
+        let found = sums.get(domain).cloned().unwrap_or_default().digest();
         if expected.0 != found.0 {
             return Err(SystemRestoreError::Digest(*domain));
         }
@@ -244,11 +216,6 @@ fn kek_record(domain: DomainId, header: &KekHeader, now: Time) -> Record {
 fn view(r: &Record) -> RecordView<'_> {
     let (kind, id, domain, revision, time) = (r.kind, r.id, r.domain, r.revision, r.time);
     RecordView { kind, id, domain, revision, seq: 0, time, header: &r.header, body: &r.body }
-}
-
-fn view_of<'a>(r: &RecordRef<'a>) -> RecordView<'a> {
-    let (kind, id, domain, revision, time) = (r.kind, r.id, r.domain, r.revision, r.time);
-    RecordView { kind, id, domain, revision, seq: 0, time, header: r.header, body: r.body }
 }
 
 /// SHA-256 of a file, as 64 hexadecimal digits.

@@ -1,6 +1,6 @@
 //! Requests as command lines give them.
 
-use keyark_api::client::address;
+use keyark_api::address::address;
 use keyark_api::list::endpoints;
 use serde_json::{Value, json};
 

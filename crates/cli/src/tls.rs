@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use keyark_api::client::{Client, is_loopback};
+use keyark_api::address::is_loopback;
+use keyark_api::client::Client;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::failure::Failure;

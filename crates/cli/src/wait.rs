@@ -26,7 +26,7 @@ enum State {
 
 /// Waits for a job; any end but a good one is an error.
 pub fn job(caller: &mut Caller<'_>, id: &str) -> Result<(), Failure> {
-    let path = format!("/v1/jobs/{}", keyark_api::client::percent(id));
+    let path = format!("/v1/jobs/{}", keyark_api::address::percent(id));
     let bar = progress::work(&format!("job {id}"));
     let mut pause = FIRST_PAUSE;
     let mut seen = Instant::now();

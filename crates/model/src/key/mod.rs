@@ -60,13 +60,15 @@ macro_rules! words {
 
 pub mod algorithm;
 pub mod attributes;
+pub mod header;
 pub mod lifetime;
 pub mod name;
 pub mod state;
 pub mod usage;
 
 pub use algorithm::{Algorithm, BadSpec, Curve, KeySpec, ObjectType};
-pub use attributes::{Alias, AliasType, KeyHeader, KeyPermission, Link, LinkType, Revocation, VersionHeader};
+pub use attributes::{Alias, AliasType, KeyPermission, Link, LinkType};
+pub use header::{KeyHeader, Revocation, VersionHeader};
 pub use lifetime::{BadDates, Dates, NotPermitted, effective_state, permit};
 pub use name::{BadName, KeyName};
 pub use state::{Refused, RevocationReason, State, Transition, key_states_markdown, transition};

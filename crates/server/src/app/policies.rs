@@ -2,6 +2,7 @@
 
 pub mod check;
 mod rules;
+pub mod types;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -22,8 +23,9 @@ use super::keys::{APPLICATION, DEV_ACCOUNT, key_find};
 use super::policy_sets::set_find;
 use super::records::{Header, Stored};
 use super::{App, Handle, Reply};
-use check::{PolicyType, lookup_of, named_keys, named_sets, rules_check};
+use check::{lookup_of, named_keys, named_sets, rules_check};
 use rules::{rules_number, rules_settle};
+use types::PolicyType;
 
 /// Clear attributes of a policy, its rules among them; the body is empty and sealed, so that nobody who writes the
 /// disk changes a rule.

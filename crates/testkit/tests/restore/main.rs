@@ -9,6 +9,7 @@ mod history;
 mod keys_of_backups;
 mod killed;
 mod model;
+mod other_domain;
 mod people;
 mod protected;
 mod recover;

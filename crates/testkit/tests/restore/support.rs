@@ -9,12 +9,19 @@ use keyark_server::recover::{Origin, RecoverError, Recovered, Recovery, recover}
 pub use keyark_testkit::canaries::{holds, no_canary};
 pub use keyark_testkit::client::job_ended;
 use keyark_testkit::client::text;
-use keyark_testkit::{Answer, Client, TestServer};
+use keyark_testkit::{Answer, Client, TestDomain, TestServer};
 use serde_json::{Value, json};
 
 /// Creates a backup key and answers its id.
 pub fn backup_key(by: &Client, scope: &str) -> String {
     text(&by.post("/v1/backupkeys", json!({ "scope": scope })).ok(201), "id")
+}
+
+/// A new domain with a backup key of its own.
+pub fn domain_with_key(server: &TestServer, name: &str) -> TestDomain {
+    let domain = server.domain(name);
+    backup_key(&domain.admin, "domain");
+    domain
 }
 
 /// An exported backup key: the file's text and its passphrase.

@@ -9,11 +9,9 @@ pub mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyark_api::backup_instances::{
-    BackupInstance, BackupInstanceExtract, BackupInstanceGet, BackupInstanceList, BackupInstancePoints,
-    InstanceDestination, PointStretch,
-};
+use keyark_api::backup_instances::{BackupInstance, BackupInstanceGet, BackupInstanceList, InstanceDestination};
 use keyark_api::backups::Backup;
+use keyark_api::instance_data::{BackupInstanceExtract, BackupInstancePoints, PointStretch};
 use keyark_api::{ErrorCode, Page, PageQuery};
 use keyark_backup::Destination;
 use keyark_backup::stream::{Catalogue, NoPoint, Opener, StreamPlace, Until};

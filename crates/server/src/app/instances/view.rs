@@ -1,6 +1,6 @@
 //! What a backup instance holds of a date.
 
-use keyark_api::backup_instances::{BackupInstanceData, InstanceData, InstanceItem};
+use keyark_api::instance_data::{BackupInstanceData, InstanceData, InstanceItem};
 use keyark_backup::stream::view::{self, Category, Wanted};
 use keyark_backup::stream::{NoPoint, Until};
 use keyark_model::protection::midnight;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use keyark_api::ErrorCode;
-use keyark_api::backup_instances::{
-    BackupInstance, BackupInstanceDownload, BackupInstanceReset, BackupInstanceRestore, BackupInstanceRotateKey,
-    BackupInstanceUpload, InstanceDownload, InstanceWork,
-};
+use keyark_api::backup_instances::{BackupInstance, BackupInstanceReset, BackupInstanceRotateKey, InstanceWork};
 use keyark_api::backups::BackupRestore;
+use keyark_api::instance_data::{
+    BackupInstanceDownload, BackupInstanceRestore, BackupInstanceUpload, InstanceDownload,
+};
 use keyark_archive::Archive;
 use keyark_backup::destination::lock::check_free;
 use keyark_backup::destination::{DestinationError, list_all};

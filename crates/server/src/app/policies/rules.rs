@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::PolicyHeader;
-use super::check::RuleType;
+use super::types::RuleType;
 use crate::app::core::Core;
 use crate::app::ctx::{Ctx, account_of, uri_of};
 use crate::app::error::{AppError, Result};

@@ -9,7 +9,7 @@ use keyark_testkit::server::PASSWORD;
 use keyark_testkit::{Answer, Client, TestServer};
 use serde_json::{Value, json};
 
-use super::{Case, has, line, rights_of};
+use super::table::{Case, has, line, rights_of};
 
 /// A domain with one thing of each kind in it, and the names that cases use for them.
 pub struct Ground {
