@@ -97,7 +97,7 @@ impl<'b, 'a> Links<'b, 'a> {
         mut f: impl FnMut(RecordRef<'_>, usize) -> Result<(), E>,
     ) -> Result<(), E> {
         let first = self.first();
-        let mut later = self.last_words(1, 1)?.peekable();
+        let mut later = self.last_words(1)?.peekable();
         // The first link is the largest by far: its records are shown where they lie.
         let mut of_first = |r: RecordRef<'_>| {
             let here = place(&r);
@@ -133,21 +133,18 @@ impl<'b, 'a> Links<'b, 'a> {
         if self.all.iter().all(|o| o.unlocked.index().counts.tombstones == 0) {
             return Ok(());
         }
-        self.last_words(0, 1)?.try_for_each(|said| match said?.what {
+        self.last_words(0)?.try_for_each(|said| match said?.what {
             What::Stands(_) => Ok(()),
             What::Gone(tombstone) => f(tombstone),
         })
     }
 
-    /// Of each place what the last link says that names it: of tombstones from one link on, of records from another.
-    fn last_words(
-        &self,
-        tombstones: usize,
-        records: usize,
-    ) -> Result<impl Iterator<Item = Heard> + use<'_, 'b, 'a>, SourceError> {
+    /// Of each place what the last link says that names it, with tombstones from one link on. Without the records of the
+    /// first link, which take nothing back.
+    fn last_words(&self, tombstones: usize) -> Result<impl Iterator<Item = Heard> + use<'_, 'b, 'a>, SourceError> {
         let mut streams: Vec<Box<dyn Iterator<Item = Heard> + '_>> = Vec::new();
         for (link, opened) in self.all.iter().enumerate() {
-            if link >= records {
+            if link > 0 {
                 let all = opened.unlocked.records()?;
                 streams.push(Box::new(all.map(move |r| Ok(Said::stands(r?, link)))));
             }

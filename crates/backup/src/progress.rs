@@ -20,6 +20,13 @@ pub struct Progress {
 #[error("the operation was cancelled; nothing was changed")]
 pub struct Cancelled;
 
+/// Lets whoever waits for a processor have it, once in so many records.
+pub(crate) fn give_way(done: u64) {
+    if done.is_multiple_of(PATCH) {
+        std::thread::yield_now();
+    }
+}
+
 impl Progress {
     /// Records done and in all (0: not known).
     pub fn read(&self) -> (u64, u64) {
@@ -32,9 +39,7 @@ impl Progress {
 
     /// One more is done. Fails when the operation was cancelled.
     pub fn step(&self) -> Result<(), Cancelled> {
-        if self.done.fetch_add(1, Ordering::Relaxed).is_multiple_of(PATCH) {
-            std::thread::yield_now();
-        }
+        give_way(self.done.fetch_add(1, Ordering::Relaxed));
         self.check()
     }
 

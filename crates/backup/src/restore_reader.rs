@@ -13,7 +13,7 @@ use keyark_store::failpoint;
 use crate::facts::{Fact, Facts, Ruling, body_without};
 use crate::links::Links;
 use crate::options::RestoreOptions;
-use crate::progress::{Cancelled, Progress};
+use crate::progress::{Cancelled, Progress, give_way};
 use crate::restore_system::SystemRestoreError;
 use crate::source::SourceError;
 use crate::take::{element, name_of};
@@ -55,7 +55,10 @@ impl Reading<'_> {
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || self.read(progress, &parcels));
             for parcel in incoming {
-                parcel.into_iter().try_for_each(&mut put)?;
+                for (n, record) in (0..).zip(parcel) {
+                    give_way(n);
+                    put(record)?;
+                }
             }
             reader.join().expect("reading does not panic")
         })

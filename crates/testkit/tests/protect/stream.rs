@@ -1,5 +1,6 @@
 //! What a stream is at its destination, and what damage to it costs.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use keyark_backup::destination::memory::Memory;
@@ -59,10 +60,21 @@ fn a_point_of_any_number_of_changes_is_read_in_few_parts() {
         }
         ground.ship(&mut shipper, &place, STREAM, None).unwrap();
     }
-    let mut counts = Vec::new();
+    let (mut counts, mut ever) = (Vec::new(), BTreeSet::new());
     for moment in ground.history.iter().filter(|m| m.seq >= 3) {
         let point = ground.point(&place, STREAM, Until::Number(moment.seq)).unwrap();
         assert_eq!(Ground::held(&point).unwrap(), carried(&moment.state, None), "{}", moment.seq);
+        ever.extend(moment.state.keys().copied());
+        let mut gone = BTreeSet::new();
+        let told = point.with_links::<_, PointError>(|links| {
+            links.each_tombstone::<SourceError>(|t| {
+                gone.insert((t.domain, t.kind, t.id));
+                Ok(())
+            })?;
+            Ok(())
+        });
+        told.unwrap();
+        assert!(gone.iter().eq(ever.iter().filter(|at| !moment.state.contains_key(at))), "{}: {gone:?}", moment.seq);
         counts.push(std::fs::read_dir(point.folder()).unwrap().count());
     }
     // One for each change, until there are more than twelve: eight of them become one.
