@@ -41,6 +41,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         fingerprint: &host.fingerprint,
         address: host.server.address.to_string(),
         first: first_password.is_some(),
+        waits: host.password_waits,
     })?;
     if let Some(password) = &first_password {
         hand_over(password.expose(), &host.app.folder)?;
@@ -65,6 +66,7 @@ struct Started<'a> {
     fingerprint: &'a str,
     address: String,
     first: bool,
+    waits: bool,
 }
 
 fn announce(started: &Started<'_>) -> Result<(), Failure> {
@@ -86,6 +88,11 @@ fn announce(started: &Started<'_>) -> Result<(), Failure> {
         text += &format!(
             "\nNext:\n  keyark login{place} --user admin\n  keyark backupkeys create --scope system --default\n  \
              keyark keys create --name first-key --algorithm AES --size 256\n"
+        );
+    } else if started.waits {
+        text += &format!(
+            "\nThe first password of admin was not changed yet. If it is lost, this makes another:\n  keyark users reset-admin --data {}\n",
+            started.folder.path().display()
         );
     }
     output::print(&text)

@@ -94,7 +94,16 @@ pub fn read(given: &Given<'_>, matches: &ArgMatches) -> Result<Settings, Failure
     if matches.try_get_one::<bool>("no-tls").ok().flatten().is_some_and(|set| *set) {
         all.insert("tls".into(), Value::Bool(false));
     }
-    serde_json::from_value(Value::Object(all)).map_err(|e| Failure::Usage(format!("a setting cannot be read: {e}")))
+    serde_json::from_value(Value::Object(all.clone())).map_err(|e| {
+        // The error says what is wrong but not with which: that is the one that is wrong alone.
+        let wrong = all.into_iter().find(|(name, value)| {
+            let mut one = defaults();
+            one.insert(name.clone(), value.clone());
+            serde_json::from_value::<Settings>(Value::Object(one)).is_err()
+        });
+        let which = wrong.map_or_else(|| "a setting".into(), |(name, value)| format!("the setting {name} = {value}"));
+        Failure::Usage(format!("{which} cannot be read: {e}; `keyark serve --help` shows each with its default"))
+    })
 }
 
 /// Text as the type that the default has.
@@ -151,8 +160,13 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "no_such_setting = 1\n").unwrap();
         let path = file.path().to_str().unwrap();
-        for line in [["--config", path], ["--largest-body", "much"], ["--listen", "everywhere"]] {
-            assert!(matches!(settings(&line), Err(Failure::Usage(_))), "{line:?}");
+        for (line, named) in [
+            (["--config", path], "no_such_setting"),
+            (["--largest-body", "much"], "--largest-body"),
+            (["--listen", "everywhere"], "the setting listen = \"everywhere\""),
+        ] {
+            let Err(Failure::Usage(told)) = settings(&line) else { panic!("{line:?}") };
+            assert!(told.contains(named), "{told}");
         }
     }
 }

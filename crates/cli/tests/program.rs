@@ -43,12 +43,26 @@ fn a_first_start_needs_no_setting_and_says_what_comes_next() {
     assert!(!server.told.contains(secret.trim()), "a pipe never gets the password itself");
     server.end();
 
-    // The second start is the same system: the same anchor, no password, nothing to do next.
-    let again = Serving::start(keyark(home.path()).arg("serve").envs([any_port]), "anchor");
+    // The second start is the same system: the same anchor, no password; nobody has used the first one.
+    let again = Serving::start(keyark(home.path()).arg("serve").envs([any_port]), "keyark users reset-admin");
+    assert_eq!(again.said("keyark users reset-admin"), "--data keyark-data");
     assert_eq!(again.said("anchor"), anchor);
     let exported = keyark(home.path()).args(["anchor", "export"]).output().unwrap();
     assert!(!out(&exported).is_empty());
     again.end();
+}
+
+#[test]
+fn where_the_port_is_taken_nothing_is_made() {
+    let home = tempfile::tempdir().unwrap();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = ["serve", "--data", "d", "--listen", &held.local_addr().unwrap().to_string()].map(str::to_owned);
+    let refused = keyark(home.path()).args(&listen).output().unwrap();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && told.contains("stop the program that holds it"), "{told}");
+    assert!(!home.path().join("d").exists(), "no system whose first password nobody was told");
+    drop(held);
+    Serving::start(keyark(home.path()).args(&listen), "First password").end();
 }
 
 #[test]

@@ -119,7 +119,7 @@ pub enum BootError {
         "a key in the store does not open: {0}; the root of trust belongs to another store, or the disk was altered"
     )]
     Crypto(#[from] keyark_crypto::CryptoError),
-    #[error("cannot listen on {listen}: {source}; another program may hold it")]
+    #[error("cannot listen on {listen}: {source}; stop the program that holds it, or listen on another port")]
     Listen { listen: std::net::SocketAddr, source: std::io::Error },
     #[error("the store lacks {0}: it was not made by a complete first start; recover it from a backup")]
     Incomplete(&'static str),

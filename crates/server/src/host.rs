@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use keyark_crypto::Secret;
+use tokio::net::TcpListener;
 
 use crate::app::watch::timer;
 use crate::app::{App, Clock};
@@ -18,12 +19,16 @@ pub struct Host {
     pub server: Server,
     /// Set at the first start: to be shown once.
     pub first_password: Option<Secret<String>>,
+    /// The first password, or one given by a reset, was not changed yet.
+    pub password_waits: bool,
     pub fingerprint: String,
 }
 
 impl Host {
-    /// Opens or makes the data folder and binds.
+    /// Binds, then opens or makes the data folder: where the port is taken nothing is made.
     pub async fn start(settings: Settings, clock: Clock) -> Result<Host, BootError> {
+        let listen = settings.listen;
+        let listener = TcpListener::bind(listen).await.map_err(|source| BootError::Listen { listen, source })?;
         let folder = Folder::at(&settings.data);
         let now = clock();
         let boot::Booted { core, first_password } = boot::boot(&settings, now)?;
@@ -40,13 +45,13 @@ impl Host {
             }
         };
         let fingerprint = core.anchor.fingerprint();
-        let listen = settings.listen;
+        let password_waits = core.admin_waits()?;
         let app = Arc::new(App::new(core, folder, settings, clock, timer())?);
         housekeeping::tidy(&app)?;
-        let server =
-            Server::bind(app.clone(), acceptor).await.map_err(|source| BootError::Listen { listen, source })?;
+        let server = Server::over(listener, app.clone(), acceptor)
+            .map_err(|source| BootError::Io { path: app.folder.admin_socket(), source })?;
         housekeeping::look(&app)?;
-        Ok(Host { app, server, first_password, fingerprint })
+        Ok(Host { app, server, first_password, password_waits, fingerprint })
     }
 
     /// Serves until `stop` resolves; then every request that was taken is answered and the store is closed.

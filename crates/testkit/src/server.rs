@@ -12,6 +12,7 @@ use keyark_server::app::schedules::run::run_due;
 use keyark_server::http::serve::Server;
 use keyark_server::{App, BootError, Folder, Settings, boot, housekeeping};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::client::{Client, agent, text};
@@ -88,7 +89,10 @@ impl Running {
         housekeeping::tidy(&app).expect("a start tidies up");
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        let server = runtime.block_on(Server::bind(app.clone(), acceptor)).expect("a free port");
+        let server = runtime.block_on(async {
+            let listener = TcpListener::bind(app.settings.listen).await.expect("a free port");
+            Server::over(listener, app.clone(), acceptor).expect("a socket for administration")
+        });
         runtime.block_on(async { housekeeping::look(&app) }).expect("protection can look for what is due");
         let address = server.address;
         let (stop, stopped) = oneshot::channel();

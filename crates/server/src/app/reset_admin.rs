@@ -28,6 +28,17 @@ pub struct AdminReset {
     pub password: String,
 }
 
+impl Core {
+    /// Whether `admin` has a first password that was not changed yet.
+    pub fn admin_waits(&self) -> Result<bool> {
+        match self.load_named::<UserHeader>(DomainId::ROOT, ADMIN) {
+            Ok(admin) => Ok(admin.header.first_password_until.is_some()),
+            Err(e) if e.code == ErrorCode::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
 impl App {
     /// Gives `admin` a first password of 24 hours that can do nothing but be changed, and ends its sessions. Makes the
     /// user, and its membership of the group, if they are gone. Only for the local administration socket, which is the

@@ -114,9 +114,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds; port 0 takes a free one.
-    pub async fn bind(app: Arc<App>, tls: Option<TlsAcceptor>) -> io::Result<Server> {
-        let listener = TcpListener::bind(app.settings.listen).await?;
+    /// Over a socket that listens already.
+    pub fn over(listener: TcpListener, app: Arc<App>, tls: Option<TlsAcceptor>) -> io::Result<Server> {
         let path = app.folder.admin_socket();
         // A socket file left by a killed server; the folder's lock says that nobody serves it now.
         let _ = std::fs::remove_file(&path);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use keyark_backup::destination::local::Local;
 use keyark_backup::destination::{Destination, Found, list_all};
@@ -18,7 +19,7 @@ use keyark_testkit::counted::Counted;
 use uuid::Uuid;
 
 use crate::base::{Base, NOW, domain};
-use crate::clock::{Spent, timed};
+use crate::clock::{Spent, repeated, timed};
 use crate::figures::{Figure, Outcome, Target, number};
 use crate::{continuous, proofs};
 
@@ -161,27 +162,29 @@ pub fn run(base: &Base, folder: &Path, plain: Spent) -> Outcome {
     let chosen = Chosen { domain: domain(), records: [(Kind::Key, base.wanted)].into() };
     let place = Counted::new(place);
     let opener = Opener::with_key(&place, &base.anchor, (base.backup_key, &base.backup_key_material));
-    let (held, one) = timed(|| {
+    let one_key = || -> Outcome {
         let plan = Catalogue::read(&place, stream)?.plan(Until::Number(middle))?;
         let point = opener.point_of(&stream, &plan, Some(&chosen), &spool)?;
         let mut held = 0;
-        point
-            .with_links::<(), Failed>(|links| {
-                let opened = links.each_record::<SourceError>(|r, link| {
-                    held += usize::from(!links.body(&r, link)?.expose().is_empty());
-                    Ok(())
-                });
-                opened.map_err(|e| Failed(e.to_string()))
-            })
-            .map_err(|e| e.0)?;
-        Ok(held)
-    })?;
-    if held != 1 {
-        return Err("the key of that second was not there".into());
-    }
+        let read = point.with_links::<(), Failed>(|links| {
+            let opened = links.each_record::<SourceError>(|r, link| {
+                held += usize::from(!links.body(&r, link)?.expose().is_empty());
+                Ok(())
+            });
+            opened.map_err(|e| Failed(e.to_string()))
+        });
+        read.map_err(|e| e.0)?;
+        if held == 1 { Ok(()) } else { Err("the key of that second was not there".into()) }
+    };
+    let ((), first) = timed(one_key)?;
     let (objects, bytes) = place.take();
+    let ((), one) = repeated(Duration::from_secs(2), |_| timed(one_key))?;
     Figure::new(format!("one key at a second within {keys} keys and {changed} changes"), one.wall * 1e3, "ms")
-        .note(format!("{objects} objects, {} MB read", number(bytes as f64 / 1e6)))
+        .note(format!(
+            "{objects} objects, {} MB read; the first, with what the disk brings, {} ms",
+            number(bytes as f64 / 1e6),
+            number(first.wall * 1e3)
+        ))
         .target(Target::AtMost(100.0))
         .print();
 
