@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 
 use keyark_crypto::SecretBytes;
 use keyark_crypto::algorithm::{AlgorithmError, KeyBody};
-use keyark_model::key::{KeyHeader, VersionHeader};
+use keyark_model::key::{KeyHeader, VersionHeader, mentions_an_end};
 use keyark_model::people::{GroupHeader, UserHeader};
 use keyark_model::protection::{InstanceHeader, LegalHold};
+use keyark_model::record::mentions;
 use keyark_model::system::CounterHeader;
 use keyark_model::{DomainId, Id, Kind};
 use keyark_store::{Fault, Store, Tombstone};
@@ -116,9 +117,9 @@ impl Facts {
         let ours = |d: DomainId| domain.is_none_or(|only| only == d);
         let mut deleted = HashMap::new();
         for gone in opened.unlocked.tombstones()? {
-            let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone?;
-            if ours(domain) {
-                deleted.insert((kind, id), Tombstone { kind, id, domain, revision, seq: 0, time, name });
+            let gone = fact_of(gone?);
+            if ours(gone.domain) {
+                deleted.insert((gone.kind, gone.id), gone);
             }
         }
         opened.unlocked.each_record::<SourceError>(|r| {
@@ -317,7 +318,7 @@ impl Facts {
 fn without_end(kind: Kind, header: &[u8]) -> Option<(Vec<u8>, String)> {
     let mut ends = Vec::new();
     let header = match kind {
-        Kind::Key if mentions(header, b"\"deletionDate\"") || mentions(header, b"\"destroy\"") => {
+        Kind::Key if mentions_an_end(header) => {
             let mut key: KeyHeader = serde_json::from_slice(header).ok()?;
             ends.extend(key.deletion_date.take().map(|at| format!("its deletion at {at}")));
             for version in &mut key.versions {
@@ -360,6 +361,8 @@ pub fn body_without(header: &[u8], body: SecretBytes, without: &BTreeSet<u32>) -
     Ok(material.encode())
 }
 
-fn mentions(haystack: &[u8], needle: &[u8]) -> bool {
-    memchr::memmem::find(haystack, needle).is_some()
+/// What an archive knows to be deleted, as a store knows it.
+pub(crate) fn fact_of(gone: keyark_archive::Tombstone) -> Tombstone {
+    let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone;
+    Tombstone { kind, id, domain, revision, seq: 0, time, name }
 }

@@ -97,21 +97,21 @@ impl<'b, 'a> Links<'b, 'a> {
         mut f: impl FnMut(RecordRef<'_>, usize) -> Result<(), E>,
     ) -> Result<(), E> {
         let first = self.first();
-        let mut later = self.last_words(1)?.peekable();
+        let mut later = self.newest_items(1)?.peekable();
         // The first link is the largest by far: its records are shown where they lie.
         let mut of_first = |r: RecordRef<'_>| {
             let here = place(&r);
-            while let Some(said) = later.next_if(|said| said.as_ref().map_or(true, |s| s.place < here)) {
-                said?.show(&mut f)?;
+            while let Some(item) = later.next_if(|item| item.as_ref().map_or(true, |s| s.place < here)) {
+                item?.show(&mut f)?;
             }
-            match later.next_if(|said| said.as_ref().is_ok_and(|s| s.place == here)) {
-                Some(said) => said?.show(&mut f),
+            match later.next_if(|item| item.as_ref().is_ok_and(|s| s.place == here)) {
+                Some(item) => item?.show(&mut f),
                 None => f(r, 0),
             }
         };
         let read = first.unlocked.each_record(|r| of_first(r).map_err(Through));
         read.map_err(|Through(e)| e)?;
-        later.try_for_each(|said| said?.show(&mut f))
+        later.try_for_each(|item| item?.show(&mut f))
     }
 
     /// What people read of the log, in its order.
@@ -133,31 +133,34 @@ impl<'b, 'a> Links<'b, 'a> {
         if self.all.iter().all(|o| o.unlocked.index().counts.tombstones == 0) {
             return Ok(());
         }
-        self.last_words(0)?.try_for_each(|said| match said?.what {
-            What::Stands(_) => Ok(()),
-            What::Gone(tombstone) => f(tombstone),
+        self.newest_items(0)?.try_for_each(|item| match item?.content {
+            Content::Record(_) => Ok(()),
+            Content::Tombstone(tombstone) => f(tombstone),
         })
     }
 
-    /// Of each place what the last link says that names it, with tombstones from one link on. Without the records of the
+    /// Of each place the item of the last link that names it, with tombstones from one link on. Without the records of the
     /// first link, which take nothing back.
-    fn last_words(&self, tombstones: usize) -> Result<impl Iterator<Item = Heard> + use<'_, 'b, 'a>, SourceError> {
-        let mut streams: Vec<Box<dyn Iterator<Item = Heard> + '_>> = Vec::new();
+    fn newest_items(
+        &self,
+        tombstones_from: usize,
+    ) -> Result<impl Iterator<Item = Found> + use<'_, 'b, 'a>, SourceError> {
+        let mut streams: Vec<Box<dyn Iterator<Item = Found> + '_>> = Vec::new();
         for (link, opened) in self.all.iter().enumerate() {
             if link > 0 {
                 let all = opened.unlocked.records()?;
-                streams.push(Box::new(all.map(move |r| Ok(Said::stands(r?, link)))));
+                streams.push(Box::new(all.map(move |r| Ok(Item::record(r?, link)))));
             }
-            if link >= tombstones {
+            if link >= tombstones_from {
                 let all = opened.unlocked.tombstones()?;
-                streams.push(Box::new(all.map(move |t| Ok(Said::gone(t?, link)))));
+                streams.push(Box::new(all.map(move |t| Ok(Item::tombstone(t?, link)))));
             }
         }
         let mut decided = None;
         // What cannot be read comes first, so that its error is met.
-        let rank = |said: &Heard| said.as_ref().ok().map(Said::rank);
-        let all = kmerge_by(streams, move |a: &Heard, b: &Heard| rank(a) < rank(b));
-        Ok(all.filter(move |said| said.as_ref().map_or(true, |s| decided.replace(s.place) != Some(s.place))))
+        let rank = |item: &Found| item.as_ref().ok().map(Item::rank);
+        let all = kmerge_by(streams, move |a: &Found, b: &Found| rank(a) < rank(b));
+        Ok(all.filter(move |item| item.as_ref().map_or(true, |s| decided.replace(s.place) != Some(s.place))))
     }
 
     /// A record's body in clear. A system's archives carry the KEKs in use, and those of the last are the ones that
@@ -186,40 +189,40 @@ impl<E: From<SourceError>> From<ArchiveError> for Through<E> {
     }
 }
 
-/// What a link says of a place.
-struct Said {
+/// A record or tombstone, and the link that it stands in.
+struct Item {
     place: Place,
     link: usize,
-    what: What,
+    content: Content,
 }
 
-type Heard = Result<Said, SourceError>;
+type Found = Result<Item, SourceError>;
 
-enum What {
-    Stands(Record),
-    Gone(Tombstone),
+enum Content {
+    Record(Record),
+    Tombstone(Tombstone),
 }
 
-impl Said {
-    fn stands(r: Record, link: usize) -> Said {
-        Said { place: (r.domain, r.kind, r.id), link, what: What::Stands(r) }
+impl Item {
+    fn record(r: Record, link: usize) -> Item {
+        Item { place: (r.domain, r.kind, r.id), link, content: Content::Record(r) }
     }
 
-    fn gone(t: Tombstone, link: usize) -> Said {
-        Said { place: (t.domain, t.kind, t.id), link, what: What::Gone(t) }
+    fn tombstone(t: Tombstone, link: usize) -> Item {
+        Item { place: (t.domain, t.kind, t.id), link, content: Content::Tombstone(t) }
     }
 
     /// Shows the record, if one stands there.
     fn show<E>(self, f: &mut impl FnMut(RecordRef<'_>, usize) -> Result<(), E>) -> Result<(), E> {
-        match self.what {
-            What::Stands(record) => f(RecordRef::of(&record), self.link),
-            What::Gone(_) => Ok(()),
+        match self.content {
+            Content::Record(record) => f(RecordRef::of(&record), self.link),
+            Content::Tombstone(_) => Ok(()),
         }
     }
 
-    /// Where it stands among all that is said: of one place the word that counts comes first.
+    /// Where it stands among all items: of one place the one that counts comes first.
     fn rank(&self) -> (Place, Reverse<usize>, bool) {
-        (self.place, Reverse(self.link), matches!(self.what, What::Gone(_)))
+        (self.place, Reverse(self.link), matches!(self.content, Content::Tombstone(_)))
     }
 }
 

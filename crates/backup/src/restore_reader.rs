@@ -10,11 +10,9 @@ use keyark_crypto::seal::Kek;
 use keyark_model::{DomainId, Id, Kind, Record};
 use keyark_store::failpoint;
 
-use crate::facts::{Fact, Facts, Ruling, body_without};
-use crate::links::Links;
-use crate::options::RestoreOptions;
+use crate::facts::{Fact, Ruling, body_without};
 use crate::progress::{Cancelled, Progress, give_way};
-use crate::restore_system::SystemRestoreError;
+use crate::restore_system::{SystemRestore, SystemRestoreError};
 use crate::source::SourceError;
 use crate::take::{element, name_of};
 
@@ -23,18 +21,16 @@ const PARCEL: usize = 256 << 10;
 /// Parcels that may wait.
 const AHEAD: usize = 4;
 
-/// What is read, and what decides on it.
-pub(crate) struct Reading<'a> {
-    pub links: &'a Links<'a, 'a>,
-    pub facts: &'a Facts,
-    pub options: &'a RestoreOptions,
+/// Reads what a restore asks for.
+pub(crate) struct Reader<'a> {
+    pub restore: &'a SystemRestore<'a>,
     /// What a changed record is sealed under.
     pub fresh: &'a BTreeMap<DomainId, Kek>,
 }
 
 /// What became of the records.
 #[derive(Default)]
-pub(crate) struct Read {
+pub(crate) struct Outcome {
     pub negative: Vec<Fact>,
     /// Records that stayed away because of a fact.
     pub left_out: u64,
@@ -44,13 +40,13 @@ pub(crate) struct Read {
     pub sums: BTreeMap<DomainId, LtHash>,
 }
 
-impl Reading<'_> {
+impl Reader<'_> {
     /// Hands over every record as it will stand, in the order of (domain, kind, id). An error on either side ends both.
     pub fn each(
         &self,
         progress: &Progress,
         mut put: impl FnMut(Record) -> Result<(), SystemRestoreError>,
-    ) -> Result<Read, SystemRestoreError> {
+    ) -> Result<Outcome, SystemRestoreError> {
         let (parcels, incoming) = sync_channel(AHEAD);
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || self.read(progress, &parcels));
@@ -64,12 +60,12 @@ impl Reading<'_> {
         })
     }
 
-    fn read(&self, progress: &Progress, parcels: &SyncSender<Vec<Record>>) -> Result<Read, SystemRestoreError> {
-        let (mut read, mut parcel, mut weight) = (Read::default(), Vec::new(), 0);
-        self.links.each_record::<SystemRestoreError>(|record, link| {
+    fn read(&self, progress: &Progress, parcels: &SyncSender<Vec<Record>>) -> Result<Outcome, SystemRestoreError> {
+        let (mut outcome, mut parcel, mut weight) = (Outcome::default(), Vec::new(), 0);
+        self.restore.links.each_record::<SystemRestoreError>(|record, link| {
             failpoint("load-record");
             progress.step()?;
-            if let Some(record) = self.judged(&record, link, &mut read)? {
+            if let Some(record) = self.judged(&record, link, &mut outcome)? {
                 weight += record.header.len() + record.body.len();
                 parcel.push(record);
             }
@@ -81,7 +77,7 @@ impl Reading<'_> {
             Ok(())
         })?;
         parcels.send(parcel).map_err(|_| Cancelled)?;
-        Ok(read)
+        Ok(outcome)
     }
 
     /// The record as it will stand, if it comes back. Its body is opened in either case.
@@ -89,15 +85,16 @@ impl Reading<'_> {
         &self,
         record: &RecordRef<'_>,
         link: usize,
-        read: &mut Read,
+        outcome: &mut Outcome,
     ) -> Result<Option<Record>, SystemRestoreError> {
-        read.sums.entry(record.domain).or_default().add(&element(record));
-        let body = self.links.body(record, link)?;
-        let (ruling, found) = self.facts.rule(record.kind, record.id, record.header, self.options);
-        read.negative.extend(found);
+        outcome.sums.entry(record.domain).or_default().add(&element(record));
+        let SystemRestore { links, facts, options, .. } = self.restore;
+        let body = links.body(record, link)?;
+        let (ruling, found) = facts.rule(record.kind, record.id, record.header, options);
+        outcome.negative.extend(found);
         let stands = match ruling {
             Ruling::Leave(_) => {
-                read.left_out += 1;
+                outcome.left_out += 1;
                 return Ok(None);
             }
             Ruling::Keep => record.to_record(),
@@ -111,8 +108,8 @@ impl Reading<'_> {
                 RecordRef { body: &sealed, ..changed }.to_record()
             }
         };
-        if self.facts.knows_deleted(record.kind, record.id) {
-            read.came_back.insert((record.kind, record.id));
+        if facts.knows_deleted(record.kind, record.id) {
+            outcome.came_back.insert((record.kind, record.id));
         }
         Ok(Some(stands))
     }

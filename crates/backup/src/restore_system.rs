@@ -12,13 +12,13 @@ use keyark_crypto::seal::Kek;
 use keyark_crypto::{hash, random};
 use keyark_model::system::KekHeader;
 use keyark_model::{Carrier, Digest, DomainId, Id, Incarnation, Kind, Position, Record, RecordFacts, Time};
-use keyark_store::{BulkLoader, Head, Identity, LoadError, Loaded, Parent, RecordView, Store, Tombstone};
+use keyark_store::{BulkLoader, Head, Identity, LoadError, Loaded, Parent, RecordView, Store};
 
-use crate::facts::{Fact, Facts};
+use crate::facts::{Fact, Facts, fact_of};
 use crate::links::Links;
 use crate::options::RestoreOptions;
 use crate::progress::{Cancelled, Progress};
-use crate::restore_reader::{Read, Reading};
+use crate::restore_reader::{Outcome, Reader};
 use crate::source::{Opened, SourceError};
 
 /// A record that no archive holds: carried over from the running system, or made new. Its body is in clear here and
@@ -97,16 +97,16 @@ pub fn build(r: &SystemRestore<'_>, path: &Path, progress: &Progress) -> Result<
     let base = Head { seq: position.max(ends), hash, time: r.now };
     let mut loader = BulkLoader::create(path, &identity, base, Vec::new(), r.now)?;
     let mut inserts = inserts.into_iter().peekable();
-    let reading = Reading { links: r.links, facts: r.facts, options: r.options, fresh: &fresh };
-    let Read { negative, left_out, came_back, sums } = reading.each(progress, |record| {
+    let reader = Reader { restore: r, fresh: &fresh };
+    let Outcome { negative, left_out, came_back, sums } = reader.each(progress, |record| {
         while let Some(extra) = inserts.next_if(|e| (e.domain, e.kind, e.id) < (record.domain, record.kind, record.id))
         {
-            loader.add(&view(&extra))?;
+            loader.add(&RecordView::of(&extra))?;
         }
-        Ok(loader.add(&view(&record))?)
+        Ok(loader.add(&RecordView::of(&record))?)
     })?;
     for extra in inserts {
-        loader.add(&view(&extra))?;
+        loader.add(&RecordView::of(&extra))?;
     }
     add_tombstones(r, &mut loader, &came_back)?;
     add_history(r, &mut loader, replaced, position)?;
@@ -153,10 +153,7 @@ fn add_tombstones(
     loader: &mut BulkLoader,
     came_back: &HashSet<(Kind, Id)>,
 ) -> Result<(), SystemRestoreError> {
-    r.links.each_tombstone::<SystemRestoreError>(|gone| {
-        let keyark_archive::Tombstone { kind, domain, id, revision, time, name } = gone;
-        Ok(loader.add_tombstone(&Tombstone { kind, id, domain, revision, seq: 0, time, name })?)
-    })?;
+    r.links.each_tombstone::<SystemRestoreError>(|gone| Ok(loader.add_tombstone(&fact_of(gone))?))?;
     let carried = |kind: Kind, id| r.extras.iter().any(|e| (e.kind, e.id) == (kind, id));
     for gone in r.facts.deleted() {
         let shipped = gone.kind.travels(Carrier::System);
@@ -211,11 +208,6 @@ fn kek_record(domain: DomainId, header: &KekHeader, now: Time) -> Record {
     let (kind, id) = (Kind::Kek, Id(random::uuid_v7(now)));
     let header = serde_json::to_vec(header).expect("a KEK's header has no value that JSON lacks");
     Record { kind, id, domain, revision: 1, seq: 0, time: now, header: header.into(), body: Box::default() }
-}
-
-fn view(r: &Record) -> RecordView<'_> {
-    let (kind, id, domain, revision, time) = (r.kind, r.id, r.domain, r.revision, r.time);
-    RecordView { kind, id, domain, revision, seq: 0, time, header: &r.header, body: &r.body }
 }
 
 /// SHA-256 of a file, as 64 hexadecimal digits.

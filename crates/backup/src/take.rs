@@ -128,14 +128,17 @@ pub(crate) fn published<T>(path: &Path, make: impl FnOnce(&Path) -> Result<T, Ta
         failpoint("take-read-back");
         std::fs::rename(&making, path)?;
         failpoint("take-renamed");
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()?;
+        File::open(folder_of(path))?.sync_all()?;
         Ok(taken)
     });
     if outcome.is_err() {
         let _ = std::fs::remove_file(&making);
     }
     outcome
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn take_inside(r: &TakeRequest<'_>, making: &Path, progress: &Progress) -> Result<Taken, TakeError> {
@@ -234,8 +237,7 @@ type WaitingTombstone = (u8, Id, DomainId, u64, i64, Option<String>);
 
 impl Waiting {
     fn of(r: &TakeRequest<'_>, snapshot: &keyark_store::Snapshot, making: &Path) -> Result<Waiting, TakeError> {
-        let folder = making.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
+        let mut out = BufWriter::new(tempfile::tempfile_in(folder_of(making))?);
         snapshot.each_tombstone::<TakeError>(r.domain, r.since.map_or(0, |s| s.seq), |t| {
             if t.kind.travels(r.carrier()) {
                 let waiting: WaitingTombstone = (t.kind as u8, t.id, t.domain, t.revision, t.time.0, t.name);

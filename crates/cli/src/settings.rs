@@ -3,6 +3,7 @@
 use clap::parser::ArgMatches;
 use clap::{Arg, ArgAction};
 use keyark_server::Settings;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
@@ -94,7 +95,7 @@ pub fn read(given: &Given<'_>, matches: &ArgMatches) -> Result<Settings, Failure
     if matches.try_get_one::<bool>("no-tls").ok().flatten().is_some_and(|set| *set) {
         all.insert("tls".into(), Value::Bool(false));
     }
-    serde_json::from_value(Value::Object(all.clone())).map_err(|e| {
+    Settings::deserialize(&all).map_err(|e| {
         // The error says what is wrong but not with which: that is the one that is wrong alone.
         let wrong = all.into_iter().find(|(name, value)| {
             let mut one = defaults();

@@ -20,6 +20,11 @@ pub struct Record {
     pub body: Box<[u8]>,
 }
 
+/// Whether a header has a word in it, wherever: of very many only such headers are then read as JSON.
+pub fn mentions(header: &[u8], word: &[u8]) -> bool {
+    memchr::memmem::find(header, word).is_some()
+}
+
 /// What the projection must know of a header: its unique names and how much it weighs in a quota.
 ///
 /// Every header may have `name` (string), `aliases` (strings, or objects with a string `alias`) and `versions`

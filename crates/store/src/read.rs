@@ -26,7 +26,12 @@ pub struct RecordView<'a> {
     pub body: &'a [u8],
 }
 
-impl RecordView<'_> {
+impl<'a> RecordView<'a> {
+    pub fn of(r: &'a Record) -> RecordView<'a> {
+        let (kind, id, domain, revision, seq, time) = (r.kind, r.id, r.domain, r.revision, r.seq, r.time);
+        RecordView { kind, id, domain, revision, seq, time, header: &r.header, body: &r.body }
+    }
+
     /// A copy that may be kept.
     pub fn to_record(&self) -> Record {
         Record {
@@ -204,43 +209,28 @@ impl Store {
 
     /// Records deleted after entry `after_seq` and not made again in their domain, in the order of their deletion.
     pub fn tombstones(&self, domain: Option<DomainId>, after_seq: u64, limit: u64) -> Result<Vec<Tombstone>, Fault> {
-        let (reader, limit) = (self.reader()?, limit.min(i64::MAX as u64));
-        match domain {
-            None => tombstones_where(&reader, "seq > ?1 ORDER BY seq, idx LIMIT ?2", params![after_seq, limit]),
-            Some(domain) => tombstones_where(
-                &reader,
-                &format!("seq > ?1 AND {IN_DOMAIN} ORDER BY seq, idx LIMIT ?2"),
-                params![after_seq, limit, domain.as_bytes()],
-            ),
-        }
+        let limit = limit.min(i64::MAX as u64);
+        let condition = format!("seq > ?1 AND {OF_DOMAIN} ORDER BY seq, idx LIMIT ?2");
+        tombstones_where(&self.reader()?, &condition, params![after_seq, limit, domain.map(|d| *d.as_bytes())])
     }
 }
 
-/// Of tombstones: those of one domain, the third parameter.
-const IN_DOMAIN: &str =
-    "slot IN (SELECT slot.no FROM slot JOIN domain ON domain.no = slot.domain WHERE domain.id = ?3)";
-/// The order of (domain, kind, id).
-const BY_PLACE: &str =
-    "(SELECT domain.id FROM slot JOIN domain ON domain.no = slot.domain WHERE slot.no = tombstone.slot),
-     kind, id";
+/// Of tombstones: those of the domain that is the third parameter; null: all.
+const OF_DOMAIN: &str = "(?3 IS NULL OR slot IN
+     (SELECT slot.no FROM slot JOIN domain ON domain.no = slot.domain WHERE domain.id = ?3))";
 
-/// What a connection sees of them, of the entries after one and up to another.
+/// What a connection sees of them, of the entries after one and up to another, in the order of (domain, kind, id).
 pub(crate) fn each_tombstone<E: From<Fault>>(
     conn: &Reader,
     domain: Option<DomainId>,
     (after, upto): (u64, u64),
     f: impl FnMut(Tombstone) -> Result<(), E>,
 ) -> Result<(), E> {
-    match domain {
-        None => {
-            let all = format!("seq > ?1 AND seq <= ?2 ORDER BY {BY_PLACE}");
-            each_tombstone_where(conn, &all, params![after, upto], f)
-        }
-        Some(domain) => {
-            let its = format!("seq > ?1 AND seq <= ?2 AND {IN_DOMAIN} ORDER BY {BY_PLACE}");
-            each_tombstone_where(conn, &its, params![after, upto, domain.as_bytes()], f)
-        }
-    }
+    let condition = format!(
+        "seq > ?1 AND seq <= ?2 AND {OF_DOMAIN} ORDER BY
+         (SELECT domain.id FROM slot JOIN domain ON domain.no = slot.domain WHERE slot.no = tombstone.slot), kind, id"
+    );
+    each_tombstone_where(conn, &condition, params![after, upto, domain.map(|d| *d.as_bytes())], f)
 }
 
 fn tombstones_where(conn: &Reader, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<Tombstone>, Fault> {

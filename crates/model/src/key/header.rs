@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::record::mentions;
 use crate::{Digest, Id, Time};
 
 use super::algorithm::KeySpec;
@@ -88,6 +89,11 @@ pub struct KeyHeader {
     pub deletion_date: Option<Time>,
     /// Oldest first, never empty; each counts in the quota.
     pub versions: Vec<VersionHeader>,
+}
+
+/// Whether a stored header mentions a day on which something ends; only such headers need be read for that.
+pub fn mentions_an_end(header: &[u8]) -> bool {
+    mentions(header, b"\"deletionDate\"") || mentions(header, b"\"destroy\"")
 }
 
 impl KeyHeader {

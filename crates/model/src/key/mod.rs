@@ -68,7 +68,7 @@ pub mod usage;
 
 pub use algorithm::{Algorithm, BadSpec, Curve, KeySpec, ObjectType};
 pub use attributes::{Alias, AliasType, KeyPermission, Link, LinkType};
-pub use header::{KeyHeader, Revocation, VersionHeader};
+pub use header::{KeyHeader, Revocation, VersionHeader, mentions_an_end};
 pub use lifetime::{BadDates, Dates, NotPermitted, effective_state, permit};
 pub use name::{BadName, KeyName};
 pub use state::{Refused, RevocationReason, State, Transition, key_states_markdown, transition};

@@ -6,6 +6,7 @@ use keyark_api::protection::{Ended, Holder, ProtectionDestroyed};
 use keyark_api::{Page, PageQuery};
 use keyark_model::key::KeyHeader;
 use keyark_model::protection::DestinationHeader;
+use keyark_model::record::mentions;
 use keyark_model::system::{BackupHeader, BackupStatus};
 use keyark_model::{DomainId, Id, Kind, Time};
 
@@ -133,7 +134,7 @@ impl Ctx {
     fn ending<H: Header>(&self, domain: DomainId) -> Result<Vec<Stored<H>>> {
         let mut found = Vec::new();
         self.core.store.scan(domain, H::KIND, |record| {
-            if record.header.windows(ENDS.len()).any(|w| w == ENDS) {
+            if mentions(record.header, ENDS) {
                 found.push(record.to_record());
             }
             ControlFlow::Continue(())

@@ -78,8 +78,13 @@ impl Core {
 
     /// By name or alias.
     pub fn load_named<H: Header>(&self, domain: DomainId, name: &str) -> Result<Stored<H>> {
-        let record = self.store.find(domain, H::KIND, name)?;
-        self.read_header(record.ok_or_else(|| AppError::not_found(format_args!("{} {name:?}", H::KIND)))?)
+        let found = self.find_named(domain, name)?;
+        found.ok_or_else(|| AppError::not_found(format_args!("{} {name:?}", H::KIND)))
+    }
+
+    /// By name or alias, if there is one.
+    pub fn find_named<H: Header>(&self, domain: DomainId, name: &str) -> Result<Option<Stored<H>>> {
+        self.store.find(domain, H::KIND, name)?.map(|record| self.read_header(record)).transpose()
     }
 
     /// By id if it reads as one, else by name or alias.

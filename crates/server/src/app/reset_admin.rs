@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use keyark_api::ErrorCode;
 use keyark_crypto::{SecretBytes, password};
 use keyark_model::access::Role;
 use keyark_model::{DomainId, Kind};
@@ -31,11 +30,8 @@ pub struct AdminReset {
 impl Core {
     /// Whether `admin` has a first password that was not changed yet.
     pub fn admin_waits(&self) -> Result<bool> {
-        match self.load_named::<UserHeader>(DomainId::ROOT, ADMIN) {
-            Ok(admin) => Ok(admin.header.first_password_until.is_some()),
-            Err(e) if e.code == ErrorCode::NotFound => Ok(false),
-            Err(e) => Err(e),
-        }
+        let admin = self.find_named::<UserHeader>(DomainId::ROOT, ADMIN)?;
+        Ok(admin.is_some_and(|admin| admin.header.first_password_until.is_some()))
     }
 }
 
@@ -61,11 +57,7 @@ impl App {
         let given = SecretBytes::new(password.expose().clone().into_bytes());
         let verifier = self.argon.run(move || password::hash(&given)).await?;
         let core = &ctx.core;
-        let found = match core.load_named::<UserHeader>(DomainId::ROOT, ADMIN) {
-            Ok(stored) => Some(stored),
-            Err(e) if e.code == ErrorCode::NotFound => None,
-            Err(e) => return Err(e),
-        };
+        let found = core.find_named::<UserHeader>(DomainId::ROOT, ADMIN)?;
         if let Some(stored) = &found {
             // The seal vouches for what is kept of the user.
             core.open_body(stored)?;

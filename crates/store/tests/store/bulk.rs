@@ -6,19 +6,6 @@ use uuid::Uuid;
 
 use crate::fixture::{A, B, Fixture, T0, commit, delete, fixture, header, id, identity, key, options, put, put_kind};
 
-fn view(record: &Record) -> RecordView<'_> {
-    RecordView {
-        kind: record.kind,
-        id: record.id,
-        domain: record.domain,
-        revision: record.revision,
-        seq: record.seq,
-        time: record.time,
-        header: &record.header,
-        body: &record.body,
-    }
-}
-
 const START: Head = Head { seq: 0, hash: Digest::ZERO, time: T0 };
 
 fn restored(f: &Fixture) -> Identity {
@@ -53,7 +40,7 @@ fn a_loaded_store_has_the_same_records_digests_and_counts_and_lives_on() {
     let mut loader = BulkLoader::create(&path, &identity, START, Vec::new(), T0).unwrap();
     let mut snapshot = f.store.snapshot().unwrap();
     let records: Vec<Record> = snapshot.records(None).map(Result::unwrap).collect();
-    records.iter().for_each(|r| loader.add(&view(r)).unwrap());
+    records.iter().for_each(|r| loader.add(&RecordView::of(r)).unwrap());
     f.store.tombstones(None, 0, 9).unwrap().iter().for_each(|t| loader.add_tombstone(t).unwrap());
     assert!(matches!(Store::open(&path, options()), Err(OpenError::InUse { .. })));
     let loaded = loader.finish().unwrap();
@@ -85,7 +72,12 @@ fn an_id_that_lived_in_two_domains_keeps_a_tombstone_where_it_went_away() {
     let f = lived();
     let path = f.folder.path().join("new");
     let mut loader = BulkLoader::create(&path, &restored(&f), Head { seq: 50, ..START }, Vec::new(), T0).unwrap();
-    f.store.snapshot().unwrap().records(None).map(Result::unwrap).for_each(|r| loader.add(&view(&r)).unwrap());
+    f.store
+        .snapshot()
+        .unwrap()
+        .records(None)
+        .map(Result::unwrap)
+        .for_each(|r| loader.add(&RecordView::of(&r)).unwrap());
     let gone = |n, domain, revision, seconds| {
         let (kind, time) = (Kind::Key, T0.plus_seconds(seconds));
         Tombstone { kind, id: id(n), domain, revision, seq: 0, time, name: None }
@@ -108,7 +100,7 @@ fn half_a_load_is_no_store() {
     let path = f.folder.path().join("new");
     let mut loader = BulkLoader::create(&path, &restored(&f), START, Vec::new(), T0).unwrap();
     let record = f.store.get(A, Kind::Key, id(1)).unwrap().unwrap();
-    loader.add(&view(&record)).unwrap();
+    loader.add(&RecordView::of(&record)).unwrap();
     drop(loader);
     assert!(matches!(Store::open(&path, options()), Err(OpenError::Foreign { .. })));
 }
@@ -120,7 +112,7 @@ fn records_that_do_not_fit_are_refused() {
     let mut paths = (0..).map(|n| f.folder.path().join(format!("load{n}")));
     let mut load = |records: &[Record]| {
         let mut loader = BulkLoader::create(&paths.next().unwrap(), &identity(), START, Vec::new(), T0)?;
-        records.iter().try_for_each(|r| loader.add(&view(r)))?;
+        records.iter().try_for_each(|r| loader.add(&RecordView::of(r)))?;
         loader.finish()
     };
     assert!(matches!(load(&[records[1].clone(), records[0].clone()]), Err(LoadError::Order { .. })));
@@ -140,7 +132,7 @@ fn switching_keeps_the_old_store_and_nothing_of_its_log_leaks_into_the_new() {
     let (path, new, kept) = (f.folder.path().join("db"), f.folder.path().join("new"), f.folder.path().join("old"));
     let mut loader = BulkLoader::create(&new, &restored(&f), START, Vec::new(), T0).unwrap();
     let records: Vec<Record> = f.store.snapshot().unwrap().records(Some(A)).map(Result::unwrap).collect();
-    records.iter().for_each(|r| loader.add(&view(r)).unwrap());
+    records.iter().for_each(|r| loader.add(&RecordView::of(r)).unwrap());
     loader.finish().unwrap();
     assert!(matches!(switch(&new, &path, &kept), Err(OpenError::InUse { .. })));
     commit(&f.store, A, vec![put(99, 1, "late")]).unwrap();

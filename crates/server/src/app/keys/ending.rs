@@ -6,7 +6,7 @@ use keyark_api::ErrorCode;
 use keyark_api::endpoint::NoBody;
 use keyark_api::keys::{Key, KeyDelete, KeyDestroy, KeyUndelete, KeyUndestroy};
 use keyark_api::protection::Holder;
-use keyark_model::key::{KeyHeader, Transition, VersionHeader};
+use keyark_model::key::{KeyHeader, Transition, VersionHeader, mentions_an_end};
 use keyark_model::{Kind, Time};
 use keyark_store::Write;
 
@@ -164,11 +164,6 @@ fn destroyed(
         *purge = !core.still_to_ship(stored.record.domain, now)?;
     }
     Ok((header, write))
-}
-
-/// Whether a header mentions a day on which something ends; only such headers are read.
-fn mentions_an_end(header: &[u8]) -> bool {
-    [b"\"deletionDate\"".as_slice(), b"\"destroy\""].iter().any(|word| header.windows(word.len()).any(|w| w == *word))
 }
 
 /// Deletes the keys and destroys the versions whose day has come; how many keys. A job calls it.

@@ -1,6 +1,5 @@
 //! The SSH key of a domain: made when it is first asked for, rotated by hand.
 
-use keyark_api::ErrorCode;
 use keyark_api::schedules::DatabaseBackupParams;
 use keyark_api::scp::{ScpPublicKey, ScpPublicKeyGet, ScpPublicKeyRotate, ScpPublicKeyRotated};
 use keyark_backup::ssh::{fingerprint, key_new};
@@ -25,11 +24,7 @@ fn name_of(domain: DomainId) -> String {
 impl Core {
     /// A domain's SSH key, if it has one yet.
     pub fn ssh_key_of(&self, domain: DomainId) -> Result<Option<Stored<NodeHeader>>> {
-        match self.load_named(DomainId::ROOT, &name_of(domain)) {
-            Ok(stored) => Ok(Some(stored)),
-            Err(e) if e.code == ErrorCode::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
+        self.find_named(DomainId::ROOT, &name_of(domain))
     }
 }
 
